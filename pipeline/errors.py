@@ -1,0 +1,76 @@
+"""Every error of the pipeline, drawn as a tree.
+
+    TingfengError
+    ├── SettingsError          a setting is wrong; the text names it and says what to write
+    ├── NotNow                 try again later: the handler keeps its place and backs off
+    │   ├── StoreBusy          the database is locked or unreachable
+    │   └── EngineDown         bus or index does not answer
+    ├── Never                  give up on this message: it goes to the dead letters
+    │   └── BadMessage         the bytes are not what the topic carries
+    └── DeskError              a person asked for something the desk refuses
+        ├── IllegalTransition  the state table has no such move
+        ├── NotAllowed         the role has no right to the act
+        ├── MissingFields      a form is incomplete; ``fields`` names what is missing
+        ├── NotFound           no such case, alert, clarification ...
+        └── Stale              somebody else changed it meanwhile; look again
+
+Every text says what to do next. Desk errors are shown to officers, so their texts are Chinese.
+"""
+
+from __future__ import annotations
+
+
+class TingfengError(Exception):
+    """Root of everything we raise on purpose."""
+
+
+class SettingsError(TingfengError):
+    """A setting is wrong."""
+
+
+class NotNow(TingfengError):
+    """A passing failure: keep the message and try again."""
+
+
+class StoreBusy(NotNow):
+    """The database is locked or does not answer."""
+
+
+class EngineDown(NotNow):
+    """The bus or the index does not answer."""
+
+
+class Never(TingfengError):
+    """This message can never be handled."""
+
+
+class BadMessage(Never):
+    """The bytes of a message do not have the form of its topic."""
+
+
+class DeskError(TingfengError):
+    """The desk refuses an act; the text tells the officer why and what to do."""
+
+
+class IllegalTransition(DeskError):
+    """The state table has no such move."""
+
+
+class NotAllowed(DeskError):
+    """The role has no right to this act."""
+
+
+class MissingFields(DeskError):
+    """A form is incomplete."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.fields = fields
+        super().__init__("请补充：" + "、".join(fields.values()))
+
+
+class NotFound(DeskError):
+    """No such object."""
+
+
+class Stale(DeskError):
+    """Somebody else changed the object since it was read."""

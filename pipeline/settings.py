@@ -1,0 +1,134 @@
+"""Every setting, read once and checked at the start.
+
+Order: ``--config DIR`` holds ``tingfeng.toml`` (optional), environment variables
+``TINGFENG_...`` win over it. No other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Field docs are the settings page (docs/settings.md)."""
+
+    model_config = SettingsConfigDict(env_prefix="TINGFENG_", extra="forbid", frozen=True)
+
+    profile: Literal["embedded", "distributed"] = Field(
+        "embedded", description="embedded = SQLite on one machine; distributed = the three servers"
+    )
+    home: Path = Field(Path("var"), description="folder of the databases, keys, logs, portal pages")
+    bureau: str = Field("南宁市气象局", description="issuing office on releases and screens")
+    bureau_short: str = Field("南气", description="prefix of case numbers, as 南气舆〔2026〕0012号")
+    home_adcode: str = Field("450100", description="division code of the own city, 6 digits")
+    home_name: str = Field("南宁市", description="name of the own city")
+    public_url: str = Field(
+        "http://localhost:8501", description="address officers open, in notices"
+    )
+    portal_url: str = Field(
+        "http://localhost:8501/portal", description="address where the public reads releases"
+    )
+    host: str = Field("127.0.0.1", description="address the dashboard listens on")
+    port: int = Field(8501, ge=1, le=65535, description="port of the dashboard")
+    secure_cookies: bool = Field(False, description="true behind TLS: cookies only over https")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="host names the dashboard answers to besides localhost"
+    )
+    session_hours: float = Field(12, gt=0, description="a login ends after so many hours")
+    idle_minutes: float = Field(30, gt=0, description="a login ends after so many idle minutes")
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        description="key of author hashes and cookies; made and kept in home/keys when empty",
+    )
+    vault_key: SecretStr = Field(
+        SecretStr(""),
+        description="key of the help-call vault (urlsafe base64, 32 bytes); keep it elsewhere",
+    )
+    contact: str = Field(
+        "", description="address in the crawler's user agent, so that a site can complain"
+    )
+    receivers: tuple[str, ...] = Field(
+        (), description="apprise addresses told about every alert, besides channels.toml"
+    )
+    retention_days: int = Field(180, ge=1, description="posts are forgotten after so many days")
+    unclaimed_progress_minutes: float = Field(
+        60, gt=0, description="a claim without progress falls back after so many minutes"
+    )
+    backfill_hours: float = Field(
+        6, gt=0, description="an alert about older posts than this is recorded, not sounded"
+    )
+    dead_share_limit: float = Field(
+        0.2, gt=0, le=1, description="a stage stops when more than this share is refused"
+    )
+    annotate_batch: int = Field(500, ge=1, le=5000, description="posts judged in one pass")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
+
+    @field_validator("home_adcode")
+    @classmethod
+    def _six_digits(cls, value: str) -> str:
+        if len(value) != 6 or not value.isdigit():
+            raise ValueError("write the 6-digit division code, as 450100")
+        return value
+
+    @model_validator(mode="after")
+    def _profile_is_ready(self) -> Settings:
+        if self.profile == "distributed":
+            raise ValueError("the distributed profile is not part of this release; use embedded")
+        return self
+
+    @property
+    def posts_db(self) -> Path:
+        return self.home / "posts.db"
+
+    @property
+    def desk_db(self) -> Path:
+        return self.home / "desk.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.home / "keys"
+
+    @property
+    def portal_dir(self) -> Path:
+        return self.home / "portal"
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Settings of a folder. ``home`` defaults to the folder itself.
+
+    Raises: SettingsError naming the setting and what to write.
+    """
+    values: dict[str, Any] = {}
+    where = "the settings"
+    if config is not None:
+        values["home"] = config
+        file = config / "tingfeng.toml"
+        if file.exists():
+            where = str(file)
+            try:
+                values |= tomllib.loads(file.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{file} is not valid TOML: {error}") from error
+    env = Settings.model_construct().model_config["env_prefix"]
+    import os
+
+    fields = Settings.model_fields
+    for name in fields:
+        if f"{env}{name}".upper() in os.environ:
+            values.pop(name, None)
+    values |= overrides
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise SettingsError(f"{where}: " + "; ".join(lines)) from error
