@@ -9,7 +9,6 @@ a stop it goes on from where it stood.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,7 +71,7 @@ class DrillClock:
         }
         new = path.with_suffix(".new")
         new.write_text(json.dumps(body), encoding="utf-8")
-        os.replace(new, path)
+        new.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> DrillClock:

@@ -6,6 +6,7 @@ Order: ``--config DIR`` holds ``tingfeng.toml`` (optional), environment variable
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -117,8 +118,6 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SettingsError(f"{file} is not valid TOML: {error}") from error
     env = Settings.model_construct().model_config["env_prefix"]
-    import os
-
     fields = Settings.model_fields
     for name in fields:
         if f"{env}{name}".upper() in os.environ:

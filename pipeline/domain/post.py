@@ -124,11 +124,14 @@ _ID_CARD = re.compile(
 _MOBILE = re.compile(r"(?<!\d)(?:\+?86[- ]?)?(1[3-9]\d)[- ]?(\d{4})[- ]?(\d{4})(?!\d)")
 _LANDLINE = re.compile(r"(?<!\d)(0\d{2,3})[-—– ](\d{7,8})(?!\d)")
 _PLATE = re.compile(
-    r"([京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-NP-Z])[·• ]?[A-HJ-NP-Z0-9]{5,6}(?![A-Za-z0-9])"
+    r"([京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-NP-Z])"
+    r"[·• ]?[A-HJ-NP-Z0-9]{5,6}(?![A-Za-z0-9])"
 )
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _HOUSE = re.compile(
-    r"(\d{1,4}|[一二三四五六七八九十]{1,3})(栋|幢|号楼|单元)(?:[ ,，]?(?:\d{1,4}|[一二三四五六七八九十]{1,3})(?:单元|楼|层))?[ ,，]?(\d{2,4})(室|房|号房)?"
+    r"(\d{1,4}|[一二三四五六七八九十]{1,3})(栋|幢|号楼|单元)"
+    r"(?:[ ,，]?(?:\d{1,4}|[一二三四五六七八九十]{1,3})(?:单元|楼|层))?"
+    r"[ ,，]?(\d{2,4})(室|房|号房)?"
 )
 
 
@@ -160,3 +163,43 @@ def mask(text: str) -> tuple[str, tuple[str, ...]]:
 def magnitude(n: int) -> int:
     """Order of magnitude of a count: 0, 1, 10, 100 ...; -1 stays -1 (unknown)."""
     return n if n <= 0 else int(10 ** (len(str(n)) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPost:
+    """A post as a spider or importer hands it in: unmasked, author by name.
+
+    It lives in memory only, between fetching and the door (``stages.ingest``), which masks it,
+    hashes the author and turns it into a ``Post``. ``followers``: exact, -1 when unknown.
+    ``kind_hint``: what the source itself says, as ``official`` for a warning list.
+    """
+
+    source: str
+    text: str
+    published_at: datetime
+    fetched_at: datetime
+    native_id: str = ""
+    url: str = ""
+    author: str = ""
+    author_kind: AuthorKind = "person"
+    title: str = ""
+    followers: int = -1
+    verified: bool = False
+    precision: Precision = "second"
+    raw_time: str = ""
+    reply_to: str = ""
+    repost_of: str = ""
+    root: str = ""
+    place_hint: str = ""
+    media: tuple[Media, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something a source gave that cannot become a post. ``raw``: the bytes; ``reason``: why."""
+
+    source: str
+    raw: bytes
+    reason: str
