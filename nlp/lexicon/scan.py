@@ -1,0 +1,43 @@
+"""Find many known words in a short text, fast and without a compiled library.
+
+A text of 80 characters has 79 pairs of neighbours; looking each pair up in a set costs about
+five microseconds, and only a pair that begins a known word is looked at again. Longest word wins,
+matches do not overlap. Words of one character cannot be held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import add
+
+
+class WordScanner:
+    """A fixed set of words of two or more characters."""
+
+    __slots__ = ("_by_pair",)
+
+    def __init__(self, words: Iterable[str]) -> None:
+        by_pair: dict[str, list[str]] = {}
+        for word in sorted({w for w in words if len(w) >= 2}):
+            by_pair.setdefault(word[:2], []).append(word)
+        self._by_pair = {
+            pair: tuple(sorted(found, key=len, reverse=True)) for pair, found in by_pair.items()
+        }
+
+    def touches(self, text: str) -> bool:
+        """Whether any word *may* be in the text (its first two characters are)."""
+        return not self._by_pair.keys().isdisjoint(map(add, text, text[1:]))
+
+    def find(self, text: str) -> list[tuple[int, str]]:
+        """(start, word) of the words in the text, left to right, the longest at each place."""
+        by_pair = self._by_pair
+        found: list[tuple[int, str]] = []
+        free_from = 0
+        for start, pair in enumerate(map(add, text, text[1:])):
+            if pair in by_pair and start >= free_from:
+                for word in by_pair[pair]:
+                    if text.startswith(word, start):
+                        found.append((start, word))
+                        free_from = start + len(word)
+                        break
+        return found
