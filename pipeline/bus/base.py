@@ -145,11 +145,13 @@ _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(Envelope)
 
 
-def encode(schema: str, body: Any, at: datetime, *, cause: str = "", id: str = "") -> bytes:
+def encode(schema: str, body: Any, at: datetime, *, cause: str = "", message_id: str = "") -> bytes:
     """The bytes of one message. ``body``: dataclass, dict or list that JSON can say."""
     raw = msgspec.Raw(_encoder.encode(body))
     return _encoder.encode(
-        Envelope(schema=schema, id=id or uuid7(at), at=at.astimezone(UTC), body=raw, cause=cause)
+        Envelope(
+            schema=schema, id=message_id or uuid7(at), at=at.astimezone(UTC), body=raw, cause=cause
+        )
     )
 
 

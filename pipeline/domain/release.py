@@ -1,0 +1,93 @@
+"""Clarification (澄清稿), approval steps, release (发布): states, verdicts, legal moves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ClarificationStatus(StrEnum):
+    """澄清稿状态."""
+
+    DRAFT = "draft"
+    CHECK = "check"
+    SECRECY = "secrecy"
+    SIGN = "sign"
+    SIGNED = "signed"
+    RELEASED = "released"
+    CORRECTED = "corrected"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+    @property
+    def label(self) -> str:
+        return {
+            "draft": "草稿",
+            "check": "业务核稿",
+            "secrecy": "保密审查",
+            "sign": "签发",
+            "signed": "已签发",
+            "released": "已发布",
+            "corrected": "已更正",
+            "withdrawn": "已撤回",
+            "expired": "已过期",
+        }[self.value]
+
+
+CLARIFICATION_MOVES: dict[ClarificationStatus, frozenset[ClarificationStatus]] = {
+    ClarificationStatus.DRAFT: frozenset(
+        # SIGN from DRAFT is the emergency path (重大, 特别重大): the two checks follow within 2 h
+        {ClarificationStatus.CHECK, ClarificationStatus.SIGN}
+    ),
+    ClarificationStatus.CHECK: frozenset({ClarificationStatus.SECRECY, ClarificationStatus.DRAFT}),
+    ClarificationStatus.SECRECY: frozenset({ClarificationStatus.SIGN, ClarificationStatus.DRAFT}),
+    ClarificationStatus.SIGN: frozenset({ClarificationStatus.SIGNED, ClarificationStatus.DRAFT}),
+    ClarificationStatus.SIGNED: frozenset(
+        {ClarificationStatus.RELEASED, ClarificationStatus.DRAFT}
+    ),
+    ClarificationStatus.RELEASED: frozenset(
+        {
+            ClarificationStatus.CORRECTED,
+            ClarificationStatus.WITHDRAWN,
+            ClarificationStatus.EXPIRED,
+        }
+    ),
+    ClarificationStatus.CORRECTED: frozenset(),
+    ClarificationStatus.WITHDRAWN: frozenset(),
+    ClarificationStatus.EXPIRED: frozenset(
+        {ClarificationStatus.WITHDRAWN, ClarificationStatus.CORRECTED}
+    ),
+}
+
+
+class Verdict(StrEnum):
+    """结论. 尚待核实 and 无法核实 are verdicts too; criticism is never a rumour."""
+
+    TRUE = "属实"
+    PARTLY = "部分属实"
+    FALSE = "失实"
+    PENDING = "尚待核实"
+    UNCHECKABLE = "无法核实"
+
+
+class ReleaseKind(StrEnum):
+    """发布种类: nothing is deleted; corrections and withdrawals name the old release."""
+
+    RELEASE = "release"
+    CORRECTION = "correction"
+    WITHDRAWAL = "withdrawal"
+
+    @property
+    def label(self) -> str:
+        return {"release": "发布", "correction": "更正", "withdrawal": "撤回"}[self.value]
+
+
+class Step(StrEnum):
+    """审签环节."""
+
+    CHECK = "check"
+    SECRECY = "secrecy"
+    SIGN = "sign"
+
+    @property
+    def label(self) -> str:
+        return {"check": "业务核稿", "secrecy": "保密审查", "sign": "签发"}[self.value]

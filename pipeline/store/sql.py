@@ -1,0 +1,237 @@
+"""The unit of work: rows, audit lines and outgoing messages commit together or not at all.
+
+    with store.begin(now) as tx:
+        tx.conn.execute(...)
+        tx.audit(actor, "claim_alert", "alert", fingerprint, before, after)
+        tx.emit(DESK_FACTS, key=str(case_id), body={...})
+
+So there is no moment where a case exists and its message or its audit line does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from pipeline.bus.base import encode, uuid7
+from pipeline.bus.topics import Topic
+from pipeline.domain.rights import Actor
+from pipeline.errors import StoreBusy, TingfengError
+from pipeline.store import tables as t
+
+GENESIS = "0" * 64
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def sqlite_url(path: Path) -> str:
+    """SQLAlchemy address of a desk.db."""
+    return f"sqlite:///{path}"
+
+
+def make_engine(url: str) -> Engine:
+    """An engine whose SQLite transactions say IMMEDIATE when they mean to write.
+
+    A deferred transaction that reads first and writes later fails with "database is locked"
+    whatever the busy timeout (measured); so writers take their place at the beginning.
+    """
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=30000",
+            "journal_size_limit=67108864",
+            "temp_store=MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        immediate = conn.get_execution_options().get("immediate", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """One unit of work. ``now``: when it happens (UTC)."""
+
+    conn: Connection
+    now: datetime
+
+    def audit(
+        self,
+        actor: Actor,
+        act: str,
+        obj: str,
+        object_id: str | int,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """One audit line: who did what to which object, chained to the line before."""
+        last = self.conn.execute(
+            select(t.audit.c.seq, t.audit.c.hash).order_by(t.audit.c.seq.desc()).limit(1)
+        ).first()
+        row: dict[str, Any] = {
+            "seq": (last.seq if last else 0) + 1,
+            "at": self.now.astimezone(UTC),
+            "actor_id": actor.user_id,
+            "actor": actor.name,
+            "role": actor.role.value if actor.role else "machine",
+            "act": act,
+            "object": obj,
+            "object_id": str(object_id),
+            "before": _plain(before),
+            "after": _plain(after),
+            "origin": actor.origin,
+            "prev_hash": last.hash if last else GENESIS,
+        }
+        row["hash"] = audit_hash(row)
+        self.conn.execute(insert(t.audit), row)
+
+    def emit(self, topic: Topic, key: str, body: Any, cause: str = "") -> str:
+        """Put a message into the outbox; the relay moves it to the bus. Returns its id."""
+        message_id = uuid7(self.now)
+        value = encode(topic.schema, body, self.now, cause=cause, message_id=message_id)
+        self.conn.execute(
+            insert(t.outbox),
+            {
+                "message_id": message_id,
+                "topic": topic.name,
+                "key": key,
+                "value": value,
+                "created_at": self.now,
+            },
+        )
+        return message_id
+
+
+class Store:
+    """The database of what people did, and of events. Safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+
+    def create(self) -> None:
+        """Bring the database to the newest migration; an empty one is made."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["engine"] = self.engine
+        command.upgrade(config, "head")
+
+    @contextmanager
+    def begin(self, now: datetime) -> Iterator[Tx]:
+        """A writing transaction. Raises: StoreBusy when the database does not let us in."""
+        try:
+            with (
+                self.engine.connect().execution_options(immediate=True) as conn,
+                conn.begin(),
+            ):
+                yield Tx(conn, now)
+        except OperationalError as error:
+            raise _translate(error) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A short reading transaction: one consistent picture."""
+        try:
+            with self.engine.connect() as conn, conn.begin():
+                yield conn
+        except OperationalError as error:
+            raise _translate(error) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _translate(error: DBAPIError) -> TingfengError:
+    text = str(error.orig)
+    if "full" in text:
+        return StoreBusy("磁盘已满：请清理磁盘空间，系统会自动重试（the disk is full）")
+    if "readonly" in text:
+        return StoreBusy("数据库只读：请检查数据目录的写权限（the database is read-only）")
+    return StoreBusy(f"数据库暂时不可用，请稍后重试（{text}）")
+
+
+def _plain(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What JSON can hold: times become ISO strings, so that the hash is the same when read."""
+    if value is None:
+        return None
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=_say, ensure_ascii=False))
+    return plain
+
+
+def _say(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def audit_hash(row: dict[str, Any]) -> str:
+    """SHA-256 over a line's fields and the hash of the line before it."""
+    fields = [
+        row["seq"],
+        row["at"].astimezone(UTC).isoformat(),
+        row["actor_id"],
+        row["actor"],
+        row["role"],
+        row["act"],
+        row["object"],
+        row["object_id"],
+        row["before"],
+        row["after"],
+        row["origin"],
+        row["prev_hash"],
+    ]
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What ``verify_audit`` found. ``bad_seq``: first line that does not fit, 0 when all do."""
+
+    lines: int
+    head: str
+    bad_seq: int
+    problem: str
+
+    @property
+    def ok(self) -> bool:
+        return self.bad_seq == 0
+
+
+def verify_audit(conn: Connection) -> ChainReport:
+    """Walk the chain: no gap, no fork, no changed line."""
+    prev, expected = GENESIS, 1
+    for row in conn.execute(select(t.audit).order_by(t.audit.c.seq)).mappings():
+        line = dict(row)
+        if line["seq"] != expected:
+            return ChainReport(expected - 1, prev, expected, f"第 {expected} 行缺失")
+        if line["prev_hash"] != prev:
+            return ChainReport(expected - 1, prev, expected, f"第 {expected} 行与上一行不衔接")
+        if audit_hash(line) != line["hash"]:
+            return ChainReport(expected - 1, prev, expected, f"第 {expected} 行内容被改动")
+        prev, expected = line["hash"], expected + 1
+    total = conn.execute(select(func.count()).select_from(t.audit)).scalar_one()
+    return ChainReport(int(total), prev, 0, "")
