@@ -1,0 +1,301 @@
+"""Place names in a text, told apart and given their division codes.
+
+The post's own words come first, then the place of its account. A name that several places share,
+or that is also a word (江南, 资源, 大塘), is decided by what else the text names, then by the
+account's place, then by the home city; the reason is kept in ``Place.why``, the places that lost
+in ``Place.alternatives``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from nlp.lexicon import WordScanner, read_lines
+from nlp.lexicon.divisions import Entry, all_entries, division_name
+from nlp.types import Place
+
+HOME_CITY = "450100"
+HOME_PROVINCE = "45"
+
+# How much a level says about where: the most telling place of a text comes first.
+_RANK = {
+    "flood_point": 9,
+    "bridge": 9,
+    "road": 9,
+    "reservoir": 9,
+    "facility": 9,
+    "station": 9,
+    "landmark": 8,
+    "village": 8,
+    "street": 8,
+    "town": 8,
+    "county": 7,
+    "lake": 6,
+    "city": 5,
+    "river": 4,
+    "region": 2,
+    "province": 2,
+    "sea": 1,
+    "foreign": 0,
+}
+
+# A city's name before these is a road or street of that name, somewhere else as a rule.
+_STREET = re.compile(r"(?:[东西南北中]|[一二三四五六]|\d)?(?:路|大道|大街|街(?!道)|巷)")
+# Text around a word of everyday language that makes it a place.
+_BEFORE = re.compile(r"(?:[在到去回从往离于至到过住]|位于|来自|人在|我们|咱们?|我们?)$")
+_AFTER = re.compile(
+    r"(?:县城|城区|这边|那边|一带|人民|老家|本地|境内|全[县区市]|各[乡镇]|气象|消防|交警|公安|应急|水文|"
+    r"[县区市乡镇]|[又也]?下[大暴]?[雨雪]|[又也]?打雷|[多有降]雨)"
+)
+# A name we do not hold, told by its last characters: 云表镇, 八面山瑶族乡, 拉浪水库.
+_UNKNOWN = re.compile(
+    r"(?:^|[^一-龥]|[在到从去于和与跟往至沿离过县区市省的,是把说讲、]|(?<=[县区市省镇乡]))"
+    r"([一-龥]{1,5}?(?:水库|大桥|大坝|立交|隧道|高速|机场|镇|乡|大道|路|村|岛))"
+    r"(?=$|[^一-龥]|[的在有又被和与及到这那边一上下桥口附全发今昨已积水淹停出积塌进大附北南东西段])"
+)
+_UNKNOWN_END = ("水库", "大桥", "大坝", "立交", "隧道", "高速", "机场", "镇", "乡", "道", "路")
+_LEVEL_OF_END = {
+    "水库": "reservoir",
+    "大坝": "reservoir",
+    "大桥": "bridge",
+    "立交": "bridge",
+    "隧道": "road",
+    "高速": "road",
+    "大道": "road",
+    "机场": "landmark",
+}
+_LEVEL_OF_LAST = {"镇": "town", "乡": "town", "村": "village", "路": "road", "岛": "landmark"}
+_NOT_A_NAME = re.compile(
+    r"[的了着这那哪每各某本全个条两几半一么什啥都也又再还就只很好有没不在到从去是被把给跟走上下回过来修铺封堵让问断绕沿"
+    r"让道马高铁公小老乡道远近险带同原大同退养出网思门]|^[上下中大小新老]?[路村镇乡岛]$|隔壁|乡镇|村镇|城镇|同乡|他乡|异乡"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    start: int
+    end: int
+    name: str
+    entries: tuple[Entry, ...]
+
+
+def _within(code: str, area: str) -> bool:
+    """Whether division ``code`` lies in ``area`` (province, city or county code)."""
+    if not code or not area:
+        return False
+    if area.endswith("0000"):
+        return code[:2] == area[:2]
+    if area[:6].endswith("00"):
+        return code[:4] == area[:4]
+    return code.startswith(area)
+
+
+class Gazetteer:
+    """The names we know. Build it once with ``load`` and share it: it never changes."""
+
+    def __init__(self, entries: Iterable[Entry], homonyms: Iterable[str], shields: Iterable[str]):
+        by_name: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_name.setdefault(entry.said, []).append(entry)
+        self._by_name = {name: tuple(found) for name, found in by_name.items()}
+        self._homonyms = frozenset(homonyms)
+        self._shields = frozenset(shields) - self._by_name.keys()
+        self._scanner = WordScanner([*self._by_name, *self._shields])
+        self._hints: OrderedDict[str, tuple[Place, ...]] = OrderedDict()
+
+    @classmethod
+    def load(cls) -> Gazetteer:
+        """The shipped gazetteer; built once per process."""
+        return _shipped()
+
+    def find(self, text: str, place_hint: str | None = None) -> tuple[Place, ...]:
+        """Places of one text, the most telling first.
+
+        ``place_hint`` is the account's own place (广西 南宁, or a division code); it decides
+        between places of one name, and comes last itself with ``start = end = -1``.
+        """
+        hint = self._read_hint(place_hint) if place_hint else ()
+        raw = self._scanner.find(text)
+        found = [self._extend(text, start, name) for start, name in raw] if raw else []
+        places = self._settle(text, [f for f in found if f is not None], hint)
+        places = self._add_unknown(text, places, hint)
+        if len(places) > 1:
+            places.sort(key=lambda p: (-_score(p), p.start))
+        if not hint:
+            return tuple(places)
+        return (*places, *(h for h in hint if all(h.adcode != p.adcode for p in places)))
+
+    # -- finding -----------------------------------------------------------------------------
+
+    def _extend(self, text: str, start: int, name: str) -> _Found | None:
+        """The name as it stands in the text, or nothing where it is part of another word."""
+        if name in self._shields:
+            return None
+        end = start + len(name)
+        entries = self._by_name[name]
+        if entries[0].level in ("province", "city", "county") and end < len(text):
+            street = _STREET.match(text, end)
+            if street is not None:
+                said = text[start : street.end()]
+                return _Found(start, street.end(), said, (Entry(said, said, "", "road"),))
+        return _Found(start, end, name, entries)
+
+    def _read_hint(self, place_hint: str) -> tuple[Place, ...]:
+        known = self._hints.get(place_hint)
+        if known is not None:
+            return known
+        if place_hint.isdigit() and division_name(place_hint):
+            name = division_name(place_hint)
+            read: tuple[Place, ...] = (Place(place_hint, name, why="发帖账号的所在地"),)
+        else:
+            words = self._scanner.find(place_hint)
+            found = [
+                _Found(s, s + len(n), n, self._by_name[n]) for s, n in words if n in self._by_name
+            ]
+            settled = self._settle(place_hint, found, (), strict=False)
+            settled.sort(key=lambda p: (-_score(p), p.start))
+            read = tuple(
+                Place(p.adcode, p.name, level=p.level, why="发帖账号的所在地") for p in settled[:1]
+            )
+        self._hints[place_hint] = read
+        if len(self._hints) > 4096:  # accounts name a few hundred places; the rest is noise
+            self._hints.popitem(last=False)
+        return read
+
+    # -- deciding ----------------------------------------------------------------------------
+
+    def _settle(
+        self, text: str, found: list[_Found], hint: tuple[Place, ...], strict: bool = True
+    ) -> list[Place]:
+        """Choose one place for each name."""
+        if not found:
+            return []
+        sure = {
+            entry.adcode
+            for f in found
+            if f.name not in self._homonyms
+            for entry in f.entries[:1]
+            if len(f.entries) == 1 and entry.adcode and not entry.weak
+        }
+        settled: list[Place] = []
+        for f in found:
+            place = self._choose(text, f, sure, hint, strict)
+            if place is not None:
+                settled.append(place)
+        return settled
+
+    def _choose(
+        self, text: str, f: _Found, sure: set[str], hint: tuple[Place, ...], strict: bool
+    ) -> Place | None:
+        entries = f.entries
+        first = entries[0]
+        if first.level == "road" and not first.adcode:
+            return self._street(f, sure, hint)
+        near = [e for e in entries if any(_related(e.adcode, code) for code in sure)]
+        by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
+        doubtful = f.name in self._homonyms or all(e.weak for e in entries)
+        why = ""
+        if near:
+            chosen = near[0]
+            if len(entries) > 1 or doubtful:
+                why = f"同一段文字里提到{self._witness(chosen, sure)}"
+        elif by_hint and (not doubtful or self._placed(text, f)):
+            chosen = by_hint[0]
+            if len(entries) > 1 or doubtful:
+                why = f"账号所在地是{hint[0].name}"
+        elif strict and doubtful and not self._placed(text, f):
+            return None
+        else:
+            chosen = first
+            if doubtful:
+                why = "前后的字表明是地名"
+            if len(entries) > 1:
+                why = "同名地点中取本市的" if chosen.adcode.startswith("4501") else "同名取常指的"
+        if chosen.said in chosen.old:
+            why = f"{chosen.said}今为{chosen.name}" + (f"；{why}" if why else "")
+        others = tuple(f"{e.adcode} {_full_name(e)}" for e in entries if e is not chosen)
+        return Place(chosen.adcode, chosen.name, f.start, f.end, chosen.level, why, others[:6])
+
+    def _street(self, f: _Found, sure: set[str], hint: tuple[Place, ...]) -> Place:
+        """A road named after a city: it lies where the text or the account says."""
+        where = _narrowest(sure) or (hint[0].adcode if hint else "")
+        name = division_name(where) if where else ""
+        why = f"是路名，不是城市；{'在' + name if name else '所在城市未知'}"
+        return Place(where, f.name, f.start, f.end, "road", why)
+
+    @staticmethod
+    def _placed(text: str, f: _Found) -> bool:
+        """Whether the words around a doubtful name use it as a place."""
+        if _AFTER.match(text, f.end):
+            return True
+        return _BEFORE.search(text, max(0, f.start - 3), f.start) is not None
+
+    @staticmethod
+    def _witness(chosen: Entry, sure: set[str]) -> str:
+        related = [code for code in sure if _related(chosen.adcode, code)]
+        return division_name(max(related, key=len)) or "上级地名"
+
+    # -- names we do not hold ----------------------------------------------------------------
+
+    def _add_unknown(
+        self, text: str, places: list[Place], hint: tuple[Place, ...]
+    ) -> list[Place]:
+        """Names told only by their ending; their code is that of the division named with them."""
+        if not any(end in text for end in _UNKNOWN_END):
+            return places
+        for match in _UNKNOWN.finditer(text):
+            start, end = match.span(1)
+            said = match.group(1)
+            for place in places:  # 武鸣太平镇: the name begins after the known one
+                if place.start <= start < place.end < end:
+                    start, said = place.end, text[place.end : end]
+            ending = next((e for e in _LEVEL_OF_END if said.endswith(e)), said[-1:])
+            stem = said[: -len(ending)]
+            if len(stem) < 2 or _NOT_A_NAME.search(stem):
+                continue
+            if any(place.start < end and start < place.end for place in places):
+                continue
+            level = _LEVEL_OF_END.get(ending) or _LEVEL_OF_LAST.get(ending, "landmark")
+            code = _before(places, start) or (hint[0].adcode if hint else "")
+            why = "词库之外，按名称结尾识别" + ("" if code else "，所在地未知")
+            places.append(Place(code, said, start, end, level, why))
+        return places
+
+
+def _related(code: str, other: str) -> bool:
+    return bool(code and other) and (_within(code, other) or _within(other, code))
+
+
+def _narrowest(codes: Iterable[str]) -> str:
+    return min(codes, key=lambda c: (c.endswith("0000"), c.endswith("00"), c), default="")
+
+
+def _before(places: list[Place], start: int) -> str:
+    """Code of the last division named before a position, else of the first one after it."""
+    divisions = [p for p in places if p.adcode and p.adcode != "100000"]
+    before = [p for p in divisions if p.start < start]
+    if before:
+        return max(before, key=lambda p: p.start).adcode
+    return divisions[0].adcode if divisions else ""
+
+
+def _score(place: Place) -> int:
+    """Home first among equals, a place without a code last."""
+    known = 20 if place.adcode and place.adcode != "100000" else 0
+    home = 2 if place.adcode.startswith(HOME_PROVINCE) else 0
+    return known + home * 10 + _RANK.get(place.level, 3)
+
+
+def _full_name(entry: Entry) -> str:
+    parent = division_name(entry.adcode[:6]) if len(entry.adcode) > 6 else ""
+    city = division_name(entry.adcode[:4] + "00") if entry.adcode else ""
+    return "".join(part for part in (city, parent, entry.name) if part != city or city != entry.name)
+
+
+@cache
+def _shipped() -> Gazetteer:
+    return Gazetteer(all_entries(), read_lines("homonyms.txt"), read_lines("not_places.txt"))
