@@ -27,6 +27,7 @@ from crawlers.drill.posts import (
 )
 from crawlers.drill.spread import MODES, SHAPES, Comment, Spread, as_comment, expand
 from nlp.types import HAZARDS, KINDS, RUMOURS, SENTIMENTS
+from pipeline.errors import SettingsError
 
 __all__ = [
     "DrillPost",
@@ -57,7 +58,7 @@ _WARNING_FIELDS = {
 _SPREAD_FIELDS = {"copies", "over", "shape", "mode", "comments", "pools", "mutate", "channels"}
 
 
-class ScenarioError(ValueError):
+class ScenarioError(SettingsError):
     """A scenario file cannot be used; the text names file and line and says what to write."""
 
     def __init__(self, where: str, problem: str) -> None:
@@ -313,7 +314,7 @@ class _Reader:
             ):
                 raise ScenarioError(
                     self.seen[warning.id],
-                    "'supersedes' names an earlier warning when changed or lifted, else is left out",
+                    "'supersedes' names an earlier warning if changed or lifted, else it is absent",
                 )
 
 
