@@ -1,0 +1,177 @@
+"""The only place that builds adapters and joins them up.
+
+``build`` is cheap: it opens the stores and reads the rule files. What costs time or memory
+(the annotator, the crawler) is made by the part that needs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from nlp.annotator import Annotator
+from nlp.claims import KnownClaim
+from pipeline.bus.base import Bus
+from pipeline.bus.sqlite import SqliteBus
+from pipeline.clock import Clock, DrillClock, WallClock
+from pipeline.desk import claims as desk_claims
+from pipeline.desk.clocks import DeskRules, load_desk_rules
+from pipeline.desk.help import Vault
+from pipeline.domain.routing import Routes, load_routes
+from pipeline.domain.rules import Levels, Rules, load_levels, load_rules
+from pipeline.errors import SettingsError
+from pipeline.index.base import Index
+from pipeline.index.sqlite import SqliteIndex
+from pipeline.settings import Settings
+from pipeline.stages.detect import Detector
+from pipeline.stages.ingest import Ingest
+from pipeline.store.seen import Seen
+from pipeline.store.sql import Store, sqlite_url
+
+DEFAULTS = Path(__file__).parent / "defaults"
+
+
+def clock_file(settings: Settings) -> Path:
+    """Where a drill keeps its time; the file exists in drills only."""
+    return settings.home / "clock.json"
+
+
+def rule_file(settings: Settings, name: str) -> Path:
+    """The bureau's own rule file in its folder, else the shipped default."""
+    own = settings.home / name
+    return own if own.exists() else DEFAULTS / name
+
+
+def secret(settings: Settings, name: str, given: str) -> bytes:
+    """A 32-byte key: the one given, else the one kept in ``home/keys``, made at the first start.
+
+    Raises: SettingsError when a given key is not 32 bytes of urlsafe base64 or plain text of
+    at least 32 characters.
+    """
+    if given:
+        try:
+            key = base64.urlsafe_b64decode(given)
+        except ValueError:
+            key = given.encode()
+        if len(key) < 32:
+            raise SettingsError(
+                f"{name}: give at least 32 random bytes, as from: openssl rand -base64 32"
+            )
+        return key[:32]
+    path = settings.keys / name
+    if not path.exists():
+        settings.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_name(f"{name}.{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
+        try:
+            os.link(new, path)  # the first process wins; the others read what it wrote
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return base64.urlsafe_b64decode(path.read_bytes())
+
+
+def make_clock(settings: Settings) -> Clock:
+    """The drill's clock in a drill, else the wall clock."""
+    path = clock_file(settings)
+    return DrillClock.load(path) if path.exists() else WallClock()
+
+
+@dataclass(frozen=True)
+class App:
+    """Everything that is shared between the parts of one process."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    bus: Bus
+    index: Index
+    rules: DeskRules
+    detect_rules: Rules
+    levels: Levels
+    routes: Routes
+    vault: Vault
+
+    @property
+    def is_drill(self) -> bool:
+        return clock_file(self.settings).exists()
+
+    @cached_property
+    def author_key(self) -> bytes:
+        given = self.settings.secret_key.get_secret_value()
+        return secret(self.settings, "author.key", given)
+
+    def ingest(self) -> Ingest:
+        """The door for posts."""
+        return Ingest(
+            self.bus,
+            Seen(self.settings.posts_db),
+            author_key=self.author_key,
+            seal=self.vault.seal,
+            clock=self.clock,
+        )
+
+    def known_claims(self) -> list[KnownClaim]:
+        """The active claims of the library: shipped, own, imported."""
+        with self.store.read() as conn:
+            return desk_claims.active_claims(conn)
+
+    def annotator(self) -> Annotator:
+        """The annotator with the library's active claims. Raises: nlp.errors.ModelMissing."""
+        return Annotator.load(claims=self.known_claims())
+
+    def detector(self) -> Detector:
+        """The event detector, its memory rebuilt from the store."""
+        detector = Detector(
+            self.store,
+            self.detect_rules,
+            self.routes,
+            self.levels,
+            clock=self.clock,
+            home_adcode=self.settings.home_adcode,
+            backfill_hours=self.settings.backfill_hours,
+        )
+        detector.rebuild()
+        return detector
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def close(self) -> None:
+        self.index.close()
+        self.bus.close()
+        self.store.close()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> App:
+    """Open the stores of a configuration, making what is not there.
+
+    Raises: SettingsError for a wrong setting or rule file; StoreBusy when a database is locked.
+    """
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"home: cannot make {settings.home} ({error.strerror}); choose a writable folder"
+        ) from error
+    clock = clock or make_clock(settings)
+    store = Store(sqlite_url(settings.desk_db))
+    store.create()
+    return App(
+        settings=settings,
+        clock=clock,
+        store=store,
+        bus=SqliteBus(settings.posts_db, clock=clock),
+        index=SqliteIndex(settings.posts_db),
+        rules=load_desk_rules(rule_file(settings, "deadlines.toml")),
+        detect_rules=load_rules(rule_file(settings, "rules.toml")),
+        levels=load_levels(rule_file(settings, "levels.toml")),
+        routes=load_routes(rule_file(settings, "routes.toml")),
+        vault=Vault(secret(settings, "vault.key", settings.vault_key.get_secret_value())),
+    )
