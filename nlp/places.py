@@ -241,9 +241,7 @@ class Gazetteer:
 
     # -- names we do not hold ----------------------------------------------------------------
 
-    def _add_unknown(
-        self, text: str, places: list[Place], hint: tuple[Place, ...]
-    ) -> list[Place]:
+    def _add_unknown(self, text: str, places: list[Place], hint: tuple[Place, ...]) -> list[Place]:
         """Names told only by their ending; their code is that of the division named with them."""
         if not any(end in text for end in _UNKNOWN_END):
             return places
@@ -293,7 +291,9 @@ def _score(place: Place) -> int:
 def _full_name(entry: Entry) -> str:
     parent = division_name(entry.adcode[:6]) if len(entry.adcode) > 6 else ""
     city = division_name(entry.adcode[:4] + "00") if entry.adcode else ""
-    return "".join(part for part in (city, parent, entry.name) if part != city or city != entry.name)
+    return "".join(
+        part for part in (city, parent, entry.name) if part != city or city != entry.name
+    )
 
 
 @cache

@@ -1,0 +1,248 @@
+"""Does a text repeat a claim we know?
+
+*Suggest* goes to a person. *Confirm* joins a post to a claim without asking, so it is given only
+to near-copies that assert the claim and contradict it in nothing. A match never says that a text
+is false, and never lowers urgency. Thresholds were set on our own test posts and on weather posts
+as background; set them anew when the library doubles.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from nlp import grams
+from nlp.errors import ClaimFileError
+from nlp.lexicon import read_lines
+from nlp.particulars import Particulars, differences, read_particulars
+from nlp.places import Gazetteer
+from nlp.stance import stance
+from nlp.types import ClaimMatch
+
+VERDICTS = ("属实", "部分属实", "失实", "尚待核实", "无法核实")
+
+SUGGEST = 0.30
+"""Cosine of the best clause from which a claim is shown to a person."""
+SUGGEST_QUESTION = 0.27
+"""The same where the text asks or denies: it is about some claim already."""
+CONFIRM = 0.62
+"""Cosine from which a match may join by itself, if nothing contradicts."""
+COPY = 0.90
+"""Cosine of a copy word for word, which need not repeat the place by name."""
+MIN_CONTENT = 8
+"""Content characters below which a text only ever suggests."""
+MOST = 3
+"""Claims suggested for one text at most."""
+
+_GATE_SHARE = 0.10
+"""Share of a claim's pair weight that a text must hold to be compared at all."""
+_GATE_HITS = 3
+_COMMON_PAIR = 4.5
+"""Pairs of less weight (seen in more than about 1 post in 8) do not open the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClaim:
+    """A claim somebody has looked into. ``verdict`` is one of ``VERDICTS``; ``place`` and
+    ``adcode`` say where it is about, ``date`` when it was debunked (ISO, may be cut short)."""
+
+    id: str
+    claim: str
+    verdict: str = "尚待核实"
+    correction: str = ""
+    hazard: str = ""
+    place: str = ""
+    adcode: str = ""
+    date: str = ""
+    source_name: str = ""
+    source_url: str = ""
+    active: bool = True
+
+
+@dataclass(slots=True)
+class _Held:
+    claim: KnownClaim
+    forms: list[tuple[frozenset[str], float]]
+    pairs: frozenset[str]
+    pair_mass: float
+    particulars: Particulars
+    area: str
+    names_place: bool = field(default=False)
+
+
+class ClaimIndex:
+    """Claims in a form in which a text can be compared with all of them at once."""
+
+    def __init__(
+        self,
+        claims: Iterable[KnownClaim],
+        gazetteer: Gazetteer | None = None,
+        suggest: float = SUGGEST,
+        confirm: float = CONFIRM,
+    ) -> None:
+        self._gazetteer = gazetteer or Gazetteer.load()
+        self._suggest = suggest
+        self._confirm = confirm
+        self._held: list[_Held] = []
+        self._postings: dict[str, tuple[tuple[int, float], ...]] = {}
+        postings: dict[str, list[tuple[int, float]]] = {}
+        for claim in claims:
+            if not claim.active:
+                continue
+            held = self._hold(claim)
+            number = len(self._held)
+            self._held.append(held)
+            for pair in held.pairs:
+                share = grams.weight(pair) / held.pair_mass
+                postings.setdefault(pair, []).append((number, share))
+        self._postings = {pair: tuple(found) for pair, found in postings.items()}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def match(self, text: str, tokens: str = "", rumour: str = "none") -> tuple[ClaimMatch, ...]:
+        """Claims the text may repeat, ask about or deny, the most similar first, at most three.
+
+        ``rumour``: what the annotator's head says (``none``, ``unverified``, ``question``,
+        ``debunk``); a question or denial is never confirmed. ``tokens`` is not needed by this
+        matcher; it is part of the call so that another one may use it.
+        """
+        candidates = self._gate(text)
+        if not candidates:
+            return ()
+        told = stance(text)
+        asks = told != "repeat" or rumour in ("question", "debunk")
+        threshold = min(self._suggest, SUGGEST_QUESTION) if asks else self._suggest
+        best: dict[int, tuple[float, str]] = {}
+        for clause in grams.clauses(text):
+            found = grams.grams(clause)
+            length = 0.0
+            for number in candidates:
+                for form, form_mass in self._held[number].forms:
+                    shared = grams.mass(form & found)
+                    if shared * shared < threshold * threshold * form_mass * shared:
+                        continue  # shared/|claim| bounds the cosine from above
+                    length = length or grams.mass(found)
+                    score = shared / math.sqrt(form_mass * length)
+                    if score >= threshold and score > best.get(number, (0.0, ""))[0]:
+                        best[number] = (score, clause)
+        if not best:
+            return ()
+        ranked = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))[:MOST]
+        post: Particulars | None = read_particulars(text, self._gazetteer)
+        return tuple(
+            self._judge(self._held[number], score, clause, text, post, asks)
+            for number, (score, clause) in ranked
+        )
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _hold(self, claim: KnownClaim) -> _Held:
+        whole = "".join(grams.pieces(claim.claim))
+        forms = [whole]
+        parts = grams.clauses(claim.claim)
+        if len(whole) > grams.MAX_CLAUSE:
+            forms.extend(part for part in parts if len(part) >= 16)
+        vectors = []
+        for form in dict.fromkeys(forms):
+            found = grams.grams(form)
+            vectors.append((found, grams.mass(found)))
+        pairs = frozenset(
+            pair for pair in map(add, whole, whole[1:]) if grams.weight(pair) >= _COMMON_PAIR
+        )
+        particulars = read_particulars(claim.claim, self._gazetteer)
+        area = claim.adcode
+        if not area and claim.place:
+            found_places = self._gazetteer.find(claim.place)
+            area = found_places[0].adcode[:6] if found_places else ""
+        pair_mass = sum(map(grams.weight, pairs)) or 1.0
+        return _Held(claim, vectors, pairs, pair_mass, particulars, area, bool(particulars.places))
+
+    def _gate(self, text: str) -> list[int]:
+        """Numbers of the claims worth comparing; most posts end here."""
+        postings = self._postings
+        hits = postings.keys() & set(map(add, text, text[1:]))
+        if len(hits) < _GATE_HITS:
+            return []
+        shares: dict[int, float] = {}
+        for pair in hits:
+            for number, share in postings[pair]:
+                shares[number] = shares.get(number, 0.0) + share
+        return [number for number, share in shares.items() if share >= _GATE_SHARE]
+
+    def _judge(
+        self,
+        held: _Held,
+        score: float,
+        clause: str,
+        text: str,
+        post: Particulars | None,
+        asks: bool,
+    ) -> ClaimMatch:
+        differs = differences(held.particulars, post, held.area) if post is not None else ()
+        sure = (
+            score >= self._confirm
+            and not asks
+            and not differs
+            and grams.content_length(text) >= MIN_CONTENT
+            and self._grounded(held, post, score)
+        )
+        return ClaimMatch(
+            held.claim.id, round(min(score, 1.0), 4), "confirm" if sure else "suggest", clause, differs
+        )
+
+    @staticmethod
+    def _grounded(held: _Held, post: Particulars | None, score: float) -> bool:
+        """Whether the post repeats what pins the claim down: its place and its figures."""
+        if post is None:
+            return False
+        if score >= COPY:
+            return True
+        if held.area and not post.places:
+            return False
+        return all(
+            values <= post.figures.get(unit, frozenset())
+            for unit, values in held.particulars.figures.items()
+        )
+
+
+def load_library() -> list[KnownClaim]:
+    """The starting library: debunked weather rumours with their sources, in our own words."""
+    return [_claim(json.loads(line)) for line in read_lines("rumours.jsonl")]
+
+
+def read_claims(path: str | Path) -> list[KnownClaim]:
+    """Claims of a JSON Lines file: ``{"id", "claim", "verdict", "place", "hazard"}`` and any other
+    field of ``KnownClaim``; fields we do not know are passed over.
+
+    Raises ClaimFileError, naming file and line, for a line that is no such object.
+    """
+    found: list[KnownClaim] = []
+    with Path(path).open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                found.append(_claim(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ClaimFileError(f"{path}, line {number}: {error}") from error
+    return found
+
+
+def _claim(row: dict[str, Any]) -> KnownClaim:
+    if not str(row["claim"]).strip():
+        raise ValueError("the field claim is empty")
+    verdict = str(row.get("verdict") or "尚待核实")
+    texts = {
+        name: str(row.get(name) or "")
+        for name in (
+            "correction", "hazard", "place", "adcode", "date", "source_name", "source_url",
+        )
+    }  # fmt: skip
+    active = row.get("active", True) is not False
+    return KnownClaim(str(row["id"]), str(row["claim"]), verdict, active=active, **texts)

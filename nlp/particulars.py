@@ -1,0 +1,149 @@
+"""Dates, figures and places that a claim names, and where a text contradicts them.
+
+A true event may read like an old rumour word for word, but for its day, its place or its figures.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nlp.lexicon.divisions import division_name
+from nlp.places import Gazetteer
+
+_DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7,
+           "八": 8, "九": 9}  # fmt: skip
+_TENS = {"十": 10, "百": 100, "千": 1000, "万": 10000, "亿": 100000000}
+_NUMBER = r"(?:\d+(?:\.\d+)?[万亿千百]?|[零〇一二两三四五六七八九十百千万]{1,7})"
+_UNITS = (
+    r"毫米|厘米|公里|千米|米|级|度|℃|°c|摄氏度|立方|个小时|小时|分钟|天|人|名|个|辆|栋|户|架|艘|层|"
+    r"死|伤|失踪|死亡|遇难|岁|倍|%|年一遇|号台风|年|万|点|时|mm|cm|m|km"
+)
+_FIGURE = re.compile(rf"({_NUMBER})\s*余?多?({_UNITS})", re.IGNORECASE)
+_LEADING = re.compile(rf"(死亡|死|伤|失踪|遇难|受伤)(?:了|的)?({_NUMBER})")
+_DATE = re.compile(r"(?:(20\d\d|19\d\d)年)?(\d{1,2})月(\d{1,2})[日号]|(?<!\d)(\d{1,2})[日号](?!线)")
+_YEAR = re.compile(r"(?<!\d)(20\d\d|19\d\d)(?:年|[-/.]\d)")
+_SAME_UNIT = {
+    "℃": "度", "°c": "度", "摄氏度": "度", "名": "人", "个": "人", "死亡": "死", "遇难": "死",
+    "千米": "公里", "km": "公里", "mm": "毫米", "cm": "厘米", "m": "米", "个小时": "小时", "点": "时",
+    "受伤": "伤",
+}  # fmt: skip
+_KINDS = {"号台风", "年"}
+
+
+def number(said: str) -> float | None:
+    """Value of a figure in Arabic or Chinese digits: 1.5, 30万, 一百二十, 两千; None if none."""
+    arabic = re.fullmatch(r"(\d+(?:\.\d+)?)([万亿千百]?)", said)
+    if arabic is not None:
+        return float(arabic.group(1)) * _TENS.get(arabic.group(2), 1)
+    total = section = digit = 0
+    for sign in said:
+        if sign in _DIGITS:
+            digit = _DIGITS[sign]
+        elif sign in ("万", "亿"):
+            total = (total + section + digit) * _TENS[sign] or _TENS[sign]
+            section = digit = 0
+        elif sign in _TENS:
+            section += (digit or 1) * _TENS[sign]
+            digit = 0
+        else:
+            return None
+    return float(total + section + digit)
+
+
+@dataclass(frozen=True, slots=True)
+class Particulars:
+    """What a text commits itself to. ``figures``: unit -> values; ``days``: (month or 0, day)."""
+
+    figures: dict[str, frozenset[float]]
+    days: frozenset[tuple[int, int]]
+    years: frozenset[int]
+    places: frozenset[str]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.figures or self.days or self.years or self.places)
+
+
+def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
+    """Figures, dates and division codes of a text."""
+    figures: dict[str, set[float]] = {}
+    for match in _FIGURE.finditer(text):
+        value = number(match.group(1))
+        unit = match.group(2).lower()
+        if value is not None and unit not in _KINDS:
+            figures.setdefault(_SAME_UNIT.get(unit, unit), set()).add(value)
+    for match in _LEADING.finditer(text):
+        value = number(match.group(2))
+        if value is not None:
+            figures.setdefault(_SAME_UNIT.get(match.group(1), match.group(1)), set()).add(value)
+    days: set[tuple[int, int]] = set()
+    years = {int(match.group(1)) for match in _YEAR.finditer(text)}
+    for match in _DATE.finditer(text):
+        if match.group(4):
+            days.add((0, int(match.group(4))))
+        else:
+            days.add((int(match.group(2)), int(match.group(3))))
+    places = {
+        place.adcode[:6]
+        for place in gazetteer.find(text)
+        if place.adcode and place.adcode != "100000" and place.level != "region"
+    }
+    return Particulars(
+        {unit: frozenset(values) for unit, values in figures.items()},
+        frozenset(days),
+        frozenset(years),
+        frozenset(places),
+    )
+
+
+def related(code: str, other: str) -> bool:
+    """Whether one division lies in the other."""
+    for area, part in ((code, other), (other, code)):
+        if area.endswith("0000"):
+            if part[:2] == area[:2]:
+                return True
+        elif area.endswith("00"):
+            if part[:4] == area[:4]:
+                return True
+        elif part == area:
+            return True
+    return False
+
+
+def _shown(values: frozenset[float], unit: str) -> str:
+    return "、".join(f"{value:g}{unit}" for value in sorted(values))
+
+
+def differences(claim: Particulars, post: Particulars, claim_area: str) -> tuple[str, ...]:
+    """Where a post contradicts a claim, each as one Chinese phrase for the officer."""
+    said: list[str] = []
+    areas = claim.places or (frozenset((claim_area,)) if claim_area else frozenset())
+    if areas and post.places:
+        strange = sorted(
+            code for code in post.places if not any(related(code, area) for area in areas)
+        )
+        if strange:
+            there = "、".join(division_name(code) or code for code in strange)
+            here = "、".join(division_name(code) or code for code in sorted(areas))
+            said.append(f"地点：帖文{there}，库中{here}")
+    same_month = {day for month, day in claim.days}
+    for month, day in sorted(post.days):
+        if claim.days and not any(
+            day == other_day and (not month or not other_month or month == other_month)
+            for other_month, other_day in claim.days
+        ):
+            told = f"{month}月{day}日" if month else f"{day}日"
+            here = "、".join(f"{m}月{d}日" if m else f"{d}日" for m, d in sorted(claim.days))
+            said.append(f"日期：帖文{told}，库中{here}")
+    del same_month
+    if claim.years and post.years and not claim.years & post.years:
+        said.append(
+            f"年份：帖文{_shown(frozenset(map(float, post.years)), '年')}，"
+            f"库中{_shown(frozenset(map(float, claim.years)), '年')}"
+        )
+    for unit, values in claim.figures.items():
+        told_values = post.figures.get(unit)
+        if told_values and not told_values <= values:
+            said.append(f"数字：帖文{_shown(told_values, unit)}，库中{_shown(values, unit)}")
+    return tuple(said)

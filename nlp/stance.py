@@ -1,0 +1,38 @@
+"""Does a text repeat a claim, ask about it, or deny it?
+
+Cues only: a first sorting for claim matching. The annotator's rumour head knows more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Stance = Literal["repeat", "question", "debunk"]
+
+_DEBUNK = re.compile(
+    r"辟谣|谣言|造谣|传谣|不实|属虚假|虚假(?:信息|消息|视频|通知)|假(?:的|消息|新闻|视频|图|通知)|不是真的|"
+    r"并非事实|并不属实|不属实|没有这回事|没这回事|没有的事|子虚乌有|纯属(?:虚构|编造|捏造|谣)|别信|不要信|勿信|"
+    r"莫信|别传|不信谣|莫传|别再传|勿传|勿转|系(?:编造|旧|摆拍|AI)|旧(?:视频|图|照片|闻|新闻)|移花接木|张冠李戴|"
+    r"澄清|情况说明|已核实|经核实|经核查|经查|官方回应|AI(?:生成|合成|做)|P的图|是P的|并未发生|未发生|没有发生|"
+    r"从未|并没有|根本没|哪有的事|瞎编|编的|胡说|扯淡|瞎传|乱传|散布"
+)
+_QUESTION = re.compile(
+    r"真的(?:吗|假的|么|嘛|咩)|真假|是真是假|真的假的|真的?不真|是不是真|是真的(?:吗|么|嘛|不|没|[?？])|属实(?:吗|么|[?？])|求证|"
+    r"求辟谣|有没有(?:这回事|人知道|人证实|官方)|靠谱(?:吗|么|不|[?？])|可信(?:吗|么|[?？])|有这(?:事|回事)(?:吗|么|[?？])|"
+    r"谁知道|是不是谣言|是谣言吗|核实一下|求核实|哪位知道|咩料|系咪|真嘅"
+)
+_ASKS = re.compile(r"(?:吗|么|嘛|咩|没有|不|呢|吧)?[?？]|[吗么][。!！~～\s]*$")
+_ASK_FOR_DEBUNK = re.compile(r"求辟谣|谁(?:来|能)?辟(?:个|下|一下)?谣|辟谣[?？]|是不?是?谣言(?:吗|么|啊|吧|[?？])|(?:假的|谣言)(?:吧|吗|么)|真的还是假的|真的假的|真假|真还是假")
+
+
+def stance(text: str) -> Stance:
+    """``question`` before ``debunk`` before ``repeat``: who asks for a denial does not deny."""
+    if _ASK_FOR_DEBUNK.search(text) is not None:
+        return "question"
+    denies = _DEBUNK.search(text) is not None
+    if denies:
+        return "debunk"
+    if _QUESTION.search(text) is not None or _ASKS.search(text) is not None:
+        return "question"
+    return "repeat"

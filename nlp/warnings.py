@@ -1,0 +1,274 @@
+"""Weather warning signals spoken of in a text: type, colour, what happened to it, who and when.
+
+Every wording in use is read: 暴雨橙色预警, 暴雨四级（蓝色）预警, 台风三级预警信号, 大风Ⅲ级预警,
+暴雨预警升级为红色. Levels and colours are one scale (National Response Law, article 63): grade
+4 blue, 3 yellow, 2 orange, 1 red. A response level (应急响应) is another scale and never read as a
+warning. A colour is only ever given when the text names it or its grade.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from functools import cache
+
+from nlp.lexicon import signal_hazards
+from nlp.types import Colour, WarningAction, WarningMention
+
+BEIJING = timezone(timedelta(hours=8))
+
+STALE_AFTER = timedelta(hours=24)
+"""A warning told anew a day after its stated time is old news: signals last hours."""
+
+_COLOURS: dict[str, Colour] = {"蓝": "blue", "黄": "yellow", "橙": "orange", "红": "red"}
+_GRADES: dict[str, Colour] = {
+    "一": "red",
+    "二": "orange",
+    "三": "yellow",
+    "四": "blue",
+    "Ⅰ": "red",
+    "Ⅱ": "orange",
+    "Ⅲ": "yellow",
+    "Ⅳ": "blue",
+    "I": "red",
+    "II": "orange",
+    "III": "yellow",
+    "IV": "blue",
+    "1": "red",
+    "2": "orange",
+    "3": "yellow",
+    "4": "blue",
+}
+
+_LEVEL = (
+    r"(?:(?P<{p}colour>[蓝黄橙红])色?|(?P<{p}grade>[一二三四]|[Ⅰ-Ⅳ]|I{{1,3}}|IV|[1-4])级)"
+    r"(?:[（(【\[](?:(?P<{p}inner>[蓝黄橙红])色?|[一二三四Ⅰ-ⅣIV]+级?)[)）】\]])?"
+)
+
+_TO = r"(?:继续)?(?:升级|提升|升格|上调|调升|调整|变更|更新|降级|降低|下调|降|升|改发|改)(?:为|至|到|成)?"
+
+_STATION = re.compile(
+    r"(?P<station>[一-龥]{2,12}?(?:气象(?:台|局|中心|站|服务中心)|预警(?:信息)?发布中心))"
+)
+_STATION_LEAD = re.compile(
+    r"^.*(?:消息|来自|根据|转自|转发|刚刚|刚才|今天|今日|今晨|昨天|昨日|目前|收到|接到|获悉|按照|听|看|见|讲|说|是|让|"
+    r"从(?!江|化)|据|由|和(?!浩特|田|平|顺|静|硕|政|林格尔|龙|县)|与|及|经(?!开)|受|将|被|给|等|"
+    r"(?<=[0-9一二三四五六七八九十])[月日号时分点])"
+)
+
+_TIME = re.compile(
+    r"(?:(?:(?P<year>20\d\d)年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]|(?P<only>\d{1,2})[日号]|"
+    r"(?P<iso>20\d\d[-/.]\d{1,2}[-/.]\d{1,2})|(?P<near>今天|今日|今晨|今晚|今早|昨天|昨日|昨晚|昨夜|刚刚))?"
+    r"\s*(?:凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜间|晚间|晚|夜里)?\s*"
+    r"(?:(?P<hour>[01]?\d|2[0-4])(?:[时点](?:(?P<minute>[0-5]?\d)分?|半|整|许)?|[:：](?P<minute2>[0-5]\d)))?"
+)
+
+_LIFTED = re.compile(r"解除|取消|撤销|终止|失效")
+_ISSUED = re.compile(r"发布|发出|签发|启动|拉响|挂出|挂起|生效|升起")
+_CHANGED = re.compile(
+    r"变更|更新|升级|提升|升格|上调|调升|调整|降级|降为|降至|下调|改发|升为|升至|升到|升[蓝黄橙红]|转[蓝黄橙红]"
+)
+_NOT_IN_FORCE = re.compile(r"继续|维持|持续|仍在|生效中|目前")
+
+
+@cache
+def _types() -> dict[str, str]:
+    """Type names with the short ways of saying them -> hazard."""
+    types = {name: hazard for name, hazard in signal_hazards().items() if len(name) <= 14}
+    types.update(
+        {
+            "雷雨强对流": "thunder",
+            "地灾": "geo",
+            "山洪": "flood",
+            "山洪灾害": "flood",
+            "雨雪冰冻": "snow",
+            "低温雨雪冰冻": "snow",
+            "强季风": "wind",
+            "沙尘": "sand",
+            "浓雾": "fog",
+            "大雾": "fog",
+            "海雾": "fog",
+            "灰霾": "haze",
+            "冰冻": "cold",
+            "寒冷": "cold",
+            "道路冰雪": "snow",
+            "风暴潮": "wind",
+            "海浪": "wind",
+            "结冰": "cold",
+            "凝冻": "cold",
+            "降雹": "hail",
+            "霾": "haze",
+            "强降水": "rain",
+            "空气重污染": "haze",
+            "龙卷": "wind",
+        }
+    )
+    types.pop("其他", None)
+    return types
+
+
+@cache
+def _mention() -> re.Pattern[str]:
+    names = "|".join(sorted(map(re.escape, _types()), key=len, reverse=True))
+    gap = r"(?:灾害|天气|气象风险|气象|风险|等级)?"
+    before = _LEVEL.format(p="a_")
+    after = _LEVEL.format(p="b_")
+    tail = _LEVEL.format(p="c_")
+    mark = r"[“”\"'【】（）()\[\]]?"
+    word = r"(?:预警|警报|警告)"
+    return re.compile(
+        rf"(?P<type>{names}){gap}{mark}\s*{mark}(?:"
+        rf"{before}{mark}的?{gap}(?P<word>{word})?(?:信号)?"
+        rf"|(?P<word2>{word})(?:信号)?(?:[，, ]?等级)?(?:[由从]?{mark}{after})?"
+        rf"|(?=(?P<word3>{_TO})))"
+        rf"(?:\s*[，,]?\s*{_TO}{mark}(?:{names})?{gap}{mark}{tail}(?:{word})?(?:信号)?)?"
+    )
+
+
+_GATE = re.compile(rf"预警|警报|信号|{_TO}[蓝黄橙红]色")
+
+
+def find_warning(text: str, published_at: datetime | None = None) -> WarningMention | None:
+    """The warning a text speaks of first, or None. See ``find_warnings``."""
+    found = find_warnings(text, published_at)
+    return found[0] if found else None
+
+
+def find_warnings(text: str, published_at: datetime | None = None) -> tuple[WarningMention, ...]:
+    """Every warning signal a text speaks of, in the order of the text, each type and colour once.
+
+    ``flags``: ``unsourced`` when the text names no station or no time; ``stale`` when its stated
+    time lies more than ``STALE_AFTER`` before ``published_at`` (aware; needed for this flag).
+    """
+    if _GATE.search(text) is None:
+        return ()
+    found: list[WarningMention] = []
+    seen: set[tuple[str, Colour | None, str]] = set()
+    source: tuple[str, str, bool] | None = None
+    for match in _mention().finditer(text):
+        if not _is_warning(text, match):
+            continue
+        if source is None:
+            source = _source(text, published_at)
+        station, time_text, stale = source
+        colour = _colour(match)
+        action = _action(text, match)
+        kind = match.group("type")
+        if (kind, colour, action) in seen:
+            continue
+        seen.add((kind, colour, action))
+        flags = []
+        if not station or not time_text:
+            flags.append("unsourced")
+        if stale:
+            flags.append("stale")
+        hazard = _types()[kind]
+        found.append(WarningMention(hazard, kind, colour, action, station, time_text, tuple(flags)))
+    return tuple(found)
+
+
+def _is_warning(text: str, match: re.Match[str]) -> bool:
+    """Whether the words are about a warning signal, not a response level or a saying."""
+    tail = text[match.end() : match.end() + 4]
+    if "响应" in tail:
+        return False
+    if match.group("word") or match.group("word2"):
+        return True
+    if match.group("word3"):  # 暴雨升红色: no word for a signal, so the colour must be there
+        return bool(match.group("c_colour") or match.group("c_grade"))
+    # 暴雨红色, 台风三级: only with the word close by
+    return "预警" in text[max(0, match.start() - 8) : match.end() + 8] or "信号" in tail
+
+
+def _colour(match: re.Match[str]) -> Colour | None:
+    """The colour at the end of the change: 由蓝色升级为黄色 is yellow."""
+    for prefix in ("c_", "b_", "a_"):
+        inner = match.group(prefix + "inner") or match.group(prefix + "colour")
+        if inner:
+            return _COLOURS[inner]
+        grade = match.group(prefix + "grade")
+        if grade:
+            return _GRADES.get(grade)
+    return None
+
+
+def _action(text: str, match: re.Match[str]) -> WarningAction:
+    """What happened to the signal, by the words of its own clause."""
+    start, end = match.span()
+    left = max((text.rfind(mark, 0, start) for mark in "。！？!?;；\n】"), default=-1) + 1
+    right = min(
+        (i for i in (text.find(mark, end) for mark in "。！？!?;；\n，,") if i >= 0),
+        default=len(text),
+    )
+    near = text[max(left, start - 24) : min(right, end + 12)]
+    if match.group("c_colour") or match.group("c_grade") or _CHANGED.search(near):
+        return "changed" if not _LIFTED.search(near) else "lifted"
+    if _LIFTED.search(near):
+        return "lifted"
+    if _NOT_IN_FORCE.search(near):
+        return "in_force"
+    if _ISSUED.search(near):
+        return "issued"
+    return "in_force"
+
+
+def _source(text: str, published_at: datetime | None) -> tuple[str, str, bool]:
+    """(station, time as written, stale)."""
+    station = ""
+    found = _STATION.search(text)
+    if found is not None:
+        station = _STATION_LEAD.sub("", found.group("station")) or found.group("station")
+    best = ""
+    stale = False
+    for match in _TIME.finditer(text):
+        said = match.group(0).strip()
+        dated = match.group("month") or match.group("only") or match.group("iso")
+        if not said or not (match.group("hour") or dated or match.group("near")):
+            continue
+        if match.group("near") and not match.group("hour") and best:
+            continue
+        if not best or (match.group("hour") and not re.search(r"[时点:：]", best)):
+            best = said
+            stale = _is_stale(match, published_at)
+    return station, best, stale
+
+
+def _is_stale(match: re.Match[str], published_at: datetime | None) -> bool:
+    """Whether the stated date lies long before the post; a time without a date never does."""
+    if published_at is None:
+        return False
+    here = published_at.astimezone(BEIJING)
+    iso = match.group("iso")
+    try:
+        if iso:
+            year, month, day = (int(part) for part in re.split(r"[-/.]", iso))
+        elif match.group("month"):
+            month, day = int(match.group("month")), int(match.group("day"))
+            year = int(match.group("year") or here.year)
+        elif match.group("only"):
+            year, month, day = here.year, here.month, int(match.group("only"))
+        else:
+            return False
+        hour = min(int(match.group("hour") or 23), 23)
+        minute = int(match.group("minute") or match.group("minute2") or 0)
+        stated = datetime(year, month, day, hour, minute, tzinfo=BEIJING)
+    except ValueError:
+        return False  # 2月30日: not a time, and no ground to call the text old
+    if not iso and not match.group("year") and stated > here + timedelta(days=2):
+        # 12月31日 told in January; a bare 28日 told on the 3rd
+        if match.group("month"):
+            stated = _with_year(stated, year - 1)
+        else:
+            first = stated.replace(day=1)
+            last_month = first - timedelta(days=1)
+            stated = stated.replace(
+                year=last_month.year, month=last_month.month, day=min(stated.day, last_month.day)
+            )
+    return here - stated > STALE_AFTER
+
+
+def _with_year(moment: datetime, year: int) -> datetime:
+    try:
+        return moment.replace(year=year)
+    except ValueError:  # 29 February
+        return moment.replace(year=year, day=28)
