@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nlp import grams
 from nlp.errors import ClaimFileError
@@ -26,18 +28,26 @@ from nlp.types import ClaimMatch
 
 VERDICTS = ("属实", "部分属实", "失实", "尚待核实", "无法核实")
 
-SUGGEST = 0.30
+SUGGEST = 0.26
 """Cosine of the best clause from which a claim is shown to a person."""
-SUGGEST_QUESTION = 0.27
+SUGGEST_QUESTION = 0.22
 """The same where the text asks or denies: it is about some claim already."""
 CONFIRM = 0.62
 """Cosine from which a match may join by itself, if nothing contradicts."""
 COPY = 0.90
 """Cosine of a copy word for word, which need not repeat the place by name."""
+FRESH = timedelta(days=45)
+"""A post this near to the day a claim was looked into speaks of the same matter; a year later the
+same words may tell a true event."""
 MIN_CONTENT = 8
 """Content characters below which a text only ever suggests."""
 MOST = 3
 """Claims suggested for one text at most."""
+
+_DENIES = re.compile(
+    r"没有?(?!想到)|未(?!来|成年)|并非|不是|不会|不能|无(?!法|数|人机|情)|取消|解除|虚惊|演练|排除|误"
+)
+"""In a clause whose claim has none of these: the post may say the opposite."""
 
 _GATE_SHARE = 0.10
 """Share of a claim's pair weight that a text must hold to be compared at all."""
@@ -49,7 +59,8 @@ _COMMON_PAIR = 4.5
 @dataclass(frozen=True, slots=True)
 class KnownClaim:
     """A claim somebody has looked into. ``verdict`` is one of ``VERDICTS``; ``place`` and
-    ``adcode`` say where it is about, ``date`` when it was debunked (ISO, may be cut short)."""
+    ``adcode`` say where it is about, ``date`` when it was debunked (ISO, may be cut short).
+    ``suggest_only``: never join by itself, because a true event with the same figures exists."""
 
     id: str
     claim: str
@@ -62,6 +73,7 @@ class KnownClaim:
     source_name: str = ""
     source_url: str = ""
     active: bool = True
+    suggest_only: bool = False
 
 
 @dataclass(slots=True)
@@ -72,7 +84,7 @@ class _Held:
     pair_mass: float
     particulars: Particulars
     area: str
-    names_place: bool = field(default=False)
+    day: date | None
 
 
 class ClaimIndex:
@@ -105,12 +117,15 @@ class ClaimIndex:
     def __len__(self) -> int:
         return len(self._held)
 
-    def match(self, text: str, tokens: str = "", rumour: str = "none") -> tuple[ClaimMatch, ...]:
+    def match(
+        self, text: str, tokens: str = "", rumour: str = "none", at: datetime | None = None
+    ) -> tuple[ClaimMatch, ...]:
         """Claims the text may repeat, ask about or deny, the most similar first, at most three.
 
         ``rumour``: what the annotator's head says (``none``, ``unverified``, ``question``,
-        ``debunk``); a question or denial is never confirmed. ``tokens`` is not needed by this
-        matcher; it is part of the call so that another one may use it.
+        ``debunk``); a question or denial is never confirmed. ``at``: when the text was published;
+        without it a claim that holds no figure or date is never confirmed. ``tokens`` is not
+        needed by this matcher; it is part of the call so that another one may use it.
         """
         candidates = self._gate(text)
         if not candidates:
@@ -134,9 +149,10 @@ class ClaimIndex:
         if not best:
             return ()
         ranked = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))[:MOST]
-        post: Particulars | None = read_particulars(text, self._gazetteer)
+        post = read_particulars(text, self._gazetteer)
+        firm = not asks and grams.content_length(text) >= MIN_CONTENT
         return tuple(
-            self._judge(self._held[number], score, clause, text, post, asks)
+            self._judge(self._held[number], score, clause, post, at, firm)
             for number, (score, clause) in ranked
         )
 
@@ -161,7 +177,7 @@ class ClaimIndex:
             found_places = self._gazetteer.find(claim.place)
             area = found_places[0].adcode[:6] if found_places else ""
         pair_mass = sum(map(grams.weight, pairs)) or 1.0
-        return _Held(claim, vectors, pairs, pair_mass, particulars, area, bool(particulars.places))
+        return _Held(claim, vectors, pairs, pair_mass, particulars, area, _day(claim.date))
 
     def _gate(self, text: str) -> list[int]:
         """Numbers of the claims worth comparing; most posts end here."""
@@ -180,35 +196,45 @@ class ClaimIndex:
         held: _Held,
         score: float,
         clause: str,
-        text: str,
-        post: Particulars | None,
-        asks: bool,
+        post: Particulars,
+        at: datetime | None,
+        firm: bool,
     ) -> ClaimMatch:
-        differs = differences(held.particulars, post, held.area) if post is not None else ()
+        differs = differences(held.particulars, post, held.area)
+        if _DENIES.search(clause) and not _DENIES.search(held.claim.claim):
+            differs = (*differs, "语气：帖文有否定或转折的字眼")
         sure = (
-            score >= self._confirm
-            and not asks
+            firm
+            and score >= self._confirm
             and not differs
-            and grams.content_length(text) >= MIN_CONTENT
-            and self._grounded(held, post, score)
+            and not held.claim.suggest_only
+            and _grounded(held, post, score, at)
         )
-        return ClaimMatch(
-            held.claim.id, round(min(score, 1.0), 4), "confirm" if sure else "suggest", clause, differs
-        )
+        level: Literal["suggest", "confirm"] = "confirm" if sure else "suggest"
+        return ClaimMatch(held.claim.id, round(min(score, 1.0), 4), level, clause, differs)
 
-    @staticmethod
-    def _grounded(held: _Held, post: Particulars | None, score: float) -> bool:
-        """Whether the post repeats what pins the claim down: its place and its figures."""
-        if post is None:
+
+def _day(said: str) -> date | None:
+    try:
+        return date.fromisoformat(said)
+    except ValueError:  # none, or a month only
+        return None
+
+
+def _grounded(held: _Held, post: Particulars, score: float, at: datetime | None) -> bool:
+    """Whether time, place and figures pin the post to this claim and no later true event."""
+    figures = held.particulars.figures
+    repeats_figures = all(
+        values <= post.figures.get(unit, frozenset()) for unit, values in figures.items()
+    )
+    if at is not None and held.day is not None:
+        if abs(at.date() - held.day) > FRESH:
             return False
-        if score >= COPY:
-            return True
-        if held.area and not post.places:
-            return False
-        return all(
-            values <= post.figures.get(unit, frozenset())
-            for unit, values in held.particulars.figures.items()
-        )
+    elif not (figures and repeats_figures) and not held.particulars.days:
+        return False
+    if score >= COPY:
+        return True
+    return repeats_figures and (not held.area or bool(post.places))
 
 
 def load_library() -> list[KnownClaim]:
@@ -244,5 +270,11 @@ def _claim(row: dict[str, Any]) -> KnownClaim:
             "correction", "hazard", "place", "adcode", "date", "source_name", "source_url",
         )
     }  # fmt: skip
-    active = row.get("active", True) is not False
-    return KnownClaim(str(row["id"]), str(row["claim"]), verdict, active=active, **texts)
+    return KnownClaim(
+        str(row["id"]),
+        str(row["claim"]),
+        verdict,
+        active=row.get("active", True) is not False,
+        suggest_only=row.get("suggest_only") is True,
+        **texts,
+    )

@@ -25,10 +25,12 @@ _DATE = re.compile(r"(?:(20\d\d|19\d\d)年)?(\d{1,2})月(\d{1,2})[日号]|(?<!\d
 _YEAR = re.compile(r"(?<!\d)(20\d\d|19\d\d)(?:年|[-/.]\d)")
 _SAME_UNIT = {
     "℃": "度", "°c": "度", "摄氏度": "度", "名": "人", "个": "人", "死亡": "死", "遇难": "死",
-    "千米": "公里", "km": "公里", "mm": "毫米", "cm": "厘米", "m": "米", "个小时": "小时", "点": "时",
-    "受伤": "伤",
+    "千米": "公里", "km": "公里", "mm": "毫米", "cm": "厘米", "m": "米", "个小时": "小时",
+    "点": "时", "受伤": "伤",
 }  # fmt: skip
 _KINDS = {"号台风", "年"}
+_SPOTS = {"town", "street", "village", "road", "reservoir", "bridge"}
+_SPOT_END = re.compile(r"(?:街道|[镇乡村])$")
 
 
 def number(said: str) -> float | None:
@@ -53,16 +55,17 @@ def number(said: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Particulars:
-    """What a text commits itself to. ``figures``: unit -> values; ``days``: (month or 0, day)."""
+    """What a text commits itself to.
+
+    ``figures``: unit -> values; ``days``: (month or 0, day); ``places``: 6-digit codes;
+    ``spots``: names below the county, without their ending (石楼 for 石楼镇).
+    """
 
     figures: dict[str, frozenset[float]]
     days: frozenset[tuple[int, int]]
     years: frozenset[int]
     places: frozenset[str]
-
-    @property
-    def empty(self) -> bool:
-        return not (self.figures or self.days or self.years or self.places)
+    spots: frozenset[str] = frozenset()
 
 
 def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
@@ -84,16 +87,31 @@ def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
             days.add((0, int(match.group(4))))
         else:
             days.add((int(match.group(2)), int(match.group(3))))
-    places = {
-        place.adcode[:6]
-        for place in gazetteer.find(text)
-        if place.adcode and place.adcode != "100000" and place.level != "region"
-    }
+    places: set[str] = set()
+    spots: set[str] = set()
+    for place in gazetteer.find(text):
+        if place.adcode == "100000" or place.level == "region":
+            continue
+        if place.adcode:
+            places.add(place.adcode[:6])
+        if place.level in _SPOTS:
+            spots.add(_SPOT_END.sub("", place.name))
     return Particulars(
         {unit: frozenset(values) for unit, values in figures.items()},
         frozenset(days),
         frozenset(years),
-        frozenset(places),
+        _narrowest(places),
+        frozenset(spots),
+    )
+
+
+def _narrowest(codes: set[str]) -> frozenset[str]:
+    """Without divisions that hold another one of them: 河南夏邑 is about 夏邑."""
+    return frozenset(
+        code
+        for code in codes
+        if not any(other != code and len(code.rstrip("0")) < len(other.rstrip("0"))
+                   and related(code, other) for other in codes)
     )
 
 
@@ -127,7 +145,10 @@ def differences(claim: Particulars, post: Particulars, claim_area: str) -> tuple
             there = "、".join(division_name(code) or code for code in strange)
             here = "、".join(division_name(code) or code for code in sorted(areas))
             said.append(f"地点：帖文{there}，库中{here}")
-    same_month = {day for month, day in claim.days}
+    if claim.spots and post.spots and not claim.spots & post.spots:
+        said.append(
+            f"地点：帖文{'、'.join(sorted(post.spots))}，库中{'、'.join(sorted(claim.spots))}"
+        )
     for month, day in sorted(post.days):
         if claim.days and not any(
             day == other_day and (not month or not other_month or month == other_month)
@@ -136,7 +157,6 @@ def differences(claim: Particulars, post: Particulars, claim_area: str) -> tuple
             told = f"{month}月{day}日" if month else f"{day}日"
             here = "、".join(f"{m}月{d}日" if m else f"{d}日" for m, d in sorted(claim.days))
             said.append(f"日期：帖文{told}，库中{here}")
-    del same_month
     if claim.years and post.years and not claim.years & post.years:
         said.append(
             f"年份：帖文{_shown(frozenset(map(float, post.years)), '年')}，"
