@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 Channel = Literal["weibo_like", "forum", "board", "news", "rss_blog", "jsonfeed", "warning"]
 AuthorKind = Literal["person", "organisation", "media", "government"]
+
+BEIJING = timezone(timedelta(hours=8))  # China keeps one offset all year
 
 CHANNELS: tuple[str, ...] = (
     "weibo_like",
@@ -135,9 +137,10 @@ class DrillWarning:
     def alert_id(self, start: datetime) -> str:
         """The alert id as the national list prints it, ``{sender}_{yyyyMMddHHmmss}``.
 
-        ``start``: the instant of offset zero in Beijing time (the stamp is local by custom).
+        ``start``: the instant of offset zero, aware; the stamp is in Beijing time by custom.
         """
-        return f"{self.sender}_{start + self.offset:%Y%m%d%H%M%S}"
+        stamp = (start + self.offset).astimezone(BEIJING)
+        return f"{self.sender}_{stamp:%Y%m%d%H%M%S}"
 
 
 def as_truth(value: dict[str, Any]) -> Truth:

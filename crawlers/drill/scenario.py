@@ -9,16 +9,25 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from crawlers.drill.checks import (
+    ScenarioError,
+    check_counts,
+    check_known,
+    check_labels,
+    check_one_of,
+    check_text,
+    check_whole,
+    read_offset,
+)
 from crawlers.drill.posts import (
     AUTHOR_KINDS,
     CHANNELS,
-    COUNT_NAMES,
     DrillPost,
     DrillWarning,
     Truth,
@@ -26,8 +35,6 @@ from crawlers.drill.posts import (
     as_truth,
 )
 from crawlers.drill.spread import MODES, SHAPES, Comment, Spread, as_comment, expand
-from nlp.types import HAZARDS, KINDS, RUMOURS, SENTIMENTS
-from pipeline.errors import SettingsError
 
 __all__ = [
     "DrillPost",
@@ -44,9 +51,8 @@ __all__ = [
 SCENARIOS = Path(__file__).parent / "scenarios"
 COLOURS = ("blue", "yellow", "orange", "red")
 ACTIONS = ("issued", "changed", "lifted")
+NATURES = ("rumour", "help", "impact", "service", "official", "noise")
 
-_OFFSET = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)")
-_ADCODE = re.compile(r"\d{6}(\d{3}(\d{3})?)?")
 _POST_FIELDS = {
     "key", "at", "channel", "author", "author_kind", "followers", "place_hint", "title", "text",
     "counts", "spread", "truth", "repost_of", "reply_to", "after_release",
@@ -56,13 +62,6 @@ _WARNING_FIELDS = {
     "text", "expires", "supersedes", "truth",
 }  # fmt: skip
 _SPREAD_FIELDS = {"copies", "over", "shape", "mode", "comments", "pools", "mutate", "channels"}
-
-
-class ScenarioError(SettingsError):
-    """A scenario file cannot be used; the text names file and line and says what to write."""
-
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(f"{where}: {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +137,9 @@ class _Reader:
         for name in ("name", "title", "start_hour", "length", "seed", "names", "place_hints"):
             if name not in head:
                 raise ScenarioError(where, f"'{name}' is missing; see the README for its form")
-        self.length = _offset(head["length"], where, "length")
+        self.length = read_offset(head["length"], where, "length")
         self.matters = {
-            id_: Matter(id_, **fields) for id_, fields in head.get("matters", {}).items()
+            id_: _matter(id_, fields) for id_, fields in head.get("matters", {}).items()
         }
         self.pools = {
             name: tuple(as_comment(item) for item in items)
@@ -182,11 +181,15 @@ class _Reader:
             matters=self.matters,
         )
 
-    def _rows(self, wanted: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _rows(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, Any]]]:
         for path in sorted(self.folder.glob("*.jsonl")):
             if not wanted(path.name):
                 continue
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                lines = path.read_text(encoding="utf-8").split("\n")
+            except UnicodeDecodeError as error:
+                raise ScenarioError(path.name, "not UTF-8; save the file as UTF-8") from error
+            for number, line in enumerate(lines, start=1):
                 where = f"{path.name} line {number}"
                 if not line.strip():
                     continue
@@ -199,21 +202,21 @@ class _Reader:
                 yield where, row
 
     def _post(self, row: dict[str, Any], where: str) -> DrillPost:
-        _known(row, _POST_FIELDS, where)
+        check_known(row, _POST_FIELDS, where)
         key = self._key(row, where)
         return DrillPost(
             id=key,
             key=key,
-            channel=_one_of(row, "channel", CHANNELS[:-1], where),  # type: ignore[arg-type]
-            author=_text(row, "author", where),
-            author_kind=_one_of(row, "author_kind", AUTHOR_KINDS, where),  # type: ignore[arg-type]
-            followers=_whole(row.get("followers", 0), "followers", where),
+            channel=check_one_of(row, "channel", CHANNELS[:-1], where),  # type: ignore[arg-type]
+            author=check_text(row, "author", where),
+            author_kind=check_one_of(row, "author_kind", AUTHOR_KINDS, where),  # type: ignore[arg-type]
+            followers=check_whole(row.get("followers", 0), "followers", where),
             place_hint=row.get("place_hint", ""),
             title=row.get("title", ""),
-            text=_text(row, "text", where),
+            text=check_text(row, "text", where),
             offset=self._at(row, where),
             truth=self._truth(row, where),
-            counts=_counts(row.get("counts", {}), where),
+            counts=check_counts(row.get("counts", {}), where),
             repost_of=row.get("repost_of"),
             reply_to=row.get("reply_to"),
             root=row.get("repost_of"),
@@ -221,26 +224,26 @@ class _Reader:
         )
 
     def _warning(self, row: dict[str, Any], where: str) -> DrillWarning:
-        _known(row, _WARNING_FIELDS, where)
+        check_known(row, _WARNING_FIELDS, where)
         offset = self._at(row, where)
-        expires = _offset(row.get("expires"), where, "expires")
+        expires = read_offset(row.get("expires"), where, "expires")
         if expires < offset:
             raise ScenarioError(where, "'expires' lies before 'at'; give a later offset")
-        sender = _text(row, "sender", where)
-        adcode = _text(row, "adcode", where)
+        sender = check_text(row, "sender", where)
+        adcode = check_text(row, "adcode", where)
         if not re.fullmatch(r"\d{14}", sender) or not sender.startswith(adcode):
             raise ScenarioError(where, "'sender' must be 14 digits that begin with 'adcode'")
         return DrillWarning(
             id=self._key(row, where),
-            type=_text(row, "type", where),
-            colour=_one_of(row, "colour", COLOURS, where),
-            action=_one_of(row, "action", ACTIONS, where),
-            station=_text(row, "station", where),
+            type=check_text(row, "type", where),
+            colour=check_one_of(row, "colour", COLOURS, where),
+            action=check_one_of(row, "action", ACTIONS, where),
+            station=check_text(row, "station", where),
             sender=sender,
-            area=_text(row, "area", where),
+            area=check_text(row, "area", where),
             adcode=adcode,
-            title=_text(row, "title", where),
-            text=_text(row, "text", where),
+            title=check_text(row, "title", where),
+            text=check_text(row, "text", where),
             offset=offset,
             expires=expires,
             supersedes=row.get("supersedes"),
@@ -248,26 +251,26 @@ class _Reader:
         )
 
     def _spread(self, value: dict[str, Any], post: DrillPost, where: str) -> Spread:
-        _known(value, _SPREAD_FIELDS, where)
+        check_known(value, _SPREAD_FIELDS, where)
         comments: list[Comment] = [as_comment(item) for item in value.get("comments", [])]
         for pool in value.get("pools", []):
             if pool not in self.pools:
                 raise ScenarioError(where, f"no pool '{pool}' under [comments] in scenario.toml")
             comments += self.pools[pool]
-        mode = _one_of({"mode": "repost", **value}, "mode", MODES, where)
+        mode = check_one_of({"mode": "repost", **value}, "mode", MODES, where)
         if not comments:
             if mode == "repost":
                 raise ScenarioError(where, "a spread by reposts needs 'comments' or 'pools'")
             comments = [Comment("")]
         for comment in comments:
-            _labels(dict(comment.truth), where, partial=True)
+            check_labels(dict(comment.truth), where, partial=True)
         channels = tuple(value.get("channels", [post.channel]))
         for channel in channels:
-            _one_of({"channels": channel}, "channels", CHANNELS[:-1], where)
+            check_one_of({"channels": channel}, "channels", CHANNELS[:-1], where)
         return Spread(
-            copies=_whole(value.get("copies"), "copies", where),
-            over=_offset(value.get("over"), where, "over"),
-            shape=_one_of(value, "shape", SHAPES, where),  # type: ignore[arg-type]
+            copies=check_whole(value.get("copies"), "copies", where),
+            over=read_offset(value.get("over"), where, "over"),
+            shape=check_one_of(value, "shape", SHAPES, where),  # type: ignore[arg-type]
             mode=mode,  # type: ignore[arg-type]
             comments=tuple(comments),
             mutate=tuple((old, new) for old, new in value.get("mutate", [])),
@@ -278,7 +281,7 @@ class _Reader:
         value = row.get("truth")
         if not isinstance(value, dict):
             raise ScenarioError(where, "'truth' is missing; give kind, sentiment, urgency ...")
-        _labels(value, where)
+        check_labels(value, where)
         if value["matter"] not in self.matters:
             raise ScenarioError(
                 where, f"matter '{value['matter']}' is not listed under [matters] in scenario.toml"
@@ -286,14 +289,14 @@ class _Reader:
         return as_truth(value)
 
     def _key(self, row: dict[str, Any], where: str) -> str:
-        key = _text(row, "key", where)
+        key = check_text(row, "key", where)
         if key in self.seen:
             raise ScenarioError(where, f"key '{key}' was used before, in {self.seen[key]}")
         self.seen[key] = where
         return key
 
     def _at(self, row: dict[str, Any], where: str) -> timedelta:
-        offset = _offset(row.get("at"), where, "at")
+        offset = read_offset(row.get("at"), where, "at")
         if offset >= self.length:
             raise ScenarioError(where, f"'at' must be before the end ({self.head['length']})")
         return offset
@@ -318,6 +321,14 @@ class _Reader:
                 )
 
 
+def _matter(id_: str, fields: dict[str, Any]) -> Matter:
+    where = f"scenario.toml matter '{id_}'"
+    check_known(fields, {"title", "nature", "claim", "verdict"}, where)
+    check_one_of(fields, "nature", NATURES, where)
+    check_text(fields, "title", where)
+    return Matter(id=id_, **fields)
+
+
 def _linked(posts: list[DrillPost]) -> list[DrillPost]:
     """Hand-written reposts count for their originals too."""
     extra: dict[str, list[timedelta]] = {}
@@ -330,69 +341,3 @@ def _linked(posts: list[DrillPost]) -> list[DrillPost]:
         else post
         for post in posts
     ]
-
-
-def _labels(value: dict[str, Any], where: str, *, partial: bool = False) -> None:
-    """Check the labels against the annotation guide; ``partial`` for the changes of a comment."""
-    allowed: dict[str, tuple[Any, ...]] = {
-        "kind": KINDS,
-        "sentiment": SENTIMENTS,
-        "urgency": (0, 1, 2, 3),
-        "rumour": RUMOURS,
-    }
-    _known(value, set(allowed) if partial else {*allowed, "hazards", "places", "matter"}, where)
-    for name, labels in allowed.items():
-        if (name in value or not partial) and value.get(name) not in labels:
-            choice = ", ".join(map(str, labels))
-            raise ScenarioError(where, f"truth '{name}' must be one of {choice}")
-    if partial:
-        return
-    for hazard in value.setdefault("hazards", []):
-        if hazard not in HAZARDS:
-            raise ScenarioError(where, f"no hazard '{hazard}'; use one of {', '.join(HAZARDS)}")
-    if value["kind"] == "irrelevant" and value["hazards"]:
-        raise ScenarioError(where, "an irrelevant text has no hazards; write []")
-    for place in value.setdefault("places", []):
-        if not place.get("name") or not _ADCODE.fullmatch(place.get("adcode", "")):
-            raise ScenarioError(where, 'a place is {"adcode": "450103", "name": "..."}')
-    value.setdefault("matter", "")
-
-
-def _known(row: dict[str, Any], names: set[str], where: str) -> None:
-    if unknown := sorted(set(row) - names):
-        raise ScenarioError(
-            where, f"unknown field '{unknown[0]}'; known: {', '.join(sorted(names))}"
-        )
-
-
-def _text(row: dict[str, Any], name: str, where: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise ScenarioError(where, f"'{name}' is missing or empty; write a text")
-    return value
-
-
-def _one_of(row: dict[str, Any], name: str, allowed: tuple[str, ...], where: str) -> str:
-    value = row.get(name)
-    if value not in allowed:
-        raise ScenarioError(where, f"'{name}' must be one of {', '.join(allowed)}")
-    return str(value)
-
-
-def _whole(value: Any, name: str, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ScenarioError(where, f"'{name}' must be a whole number, 0 or more")
-    return value
-
-
-def _counts(value: dict[str, Any], where: str) -> dict[str, int]:
-    _known(value, set(COUNT_NAMES), where)
-    return {name: _whole(value.get(name, 0), name, where) for name in COUNT_NAMES}
-
-
-def _offset(value: Any, where: str, name: str) -> timedelta:
-    match = _OFFSET.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ScenarioError(where, f"'{name}' must be an offset from the start such as 02:05:00")
-    hours, minutes, seconds = map(int, match.groups())
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)

@@ -7,6 +7,7 @@ same scenario gives the same posts on every machine, and editing one text moves 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,6 +23,7 @@ SHAPES: tuple[str, ...] = ("burst", "steady", "decay")
 MODES: tuple[str, ...] = ("repost", "copy")
 
 CHAIN_SHARE = 0.3  # share of reposts that repost an earlier repost instead of the original
+_TITLED = ("forum", "board", "news", "rss_blog")  # sites whose posts have a title
 MUTATE_SHARE = 0.7  # share of copies that were changed while being passed on
 
 
@@ -84,12 +86,15 @@ def expand(
             "reply_to": None,
         }
         if spread.mode == "copy":
+            channel = draw.choice(spread.channels)
+            text = _mutated(draw, post.text, spread.mutate)
             made.append(
                 replace(
                     post,
                     **common,
-                    channel=draw.choice(spread.channels),
-                    text=_pasted(_mutated(draw, post.text, spread.mutate), comment.text),
+                    channel=channel,
+                    title=_title(text) if channel in _TITLED else "",
+                    text=_pasted(text, comment.text),
                 )
             )
             continue
@@ -144,6 +149,11 @@ def _mutated(draw: random.Random, text: str, pairs: Sequence[tuple[str, str]]) -
     for old, new in draw.sample(usable, min(len(usable), draw.choice((1, 1, 2)))):
         text = text.replace(old, new, 1)
     return text
+
+
+def _title(text: str) -> str:
+    """What people write into a title box when they paste: the first clause."""
+    return re.split(r"[，。！？：；]", text, maxsplit=1)[0][:24]
 
 
 def _pasted(text: str, comment: str) -> str:
