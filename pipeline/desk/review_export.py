@@ -87,7 +87,7 @@ def spread_picture(buckets: Sequence[Bucket], marks: Sequence[tuple[datetime, st
 
 def _axis(at: datetime) -> float:
     """Matplotlib's number for a moment, in Beijing time."""
-    return float(date2num(at.astimezone(BEIJING).replace(tzinfo=None)))
+    return float(date2num(at.astimezone(BEIJING).replace(tzinfo=None)))  # type: ignore[no-untyped-call]
 
 
 def _marks(review: Review) -> list[tuple[datetime, str]]:

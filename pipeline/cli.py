@@ -1,0 +1,469 @@
+"""One command per thing an operator does. Each is a few lines over a stage or desk function.
+
+Exit codes: 0 done, 1 it failed (the text says why), 2 it was called wrongly. ``--json`` prints
+JSON lines and nothing else on standard output; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from pipeline.errors import TingfengError
+from pipeline.settings import Settings, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tingfeng (听风): the desk for weather public opinion, from post to review.",
+)
+dead_app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be read, and why.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit: prove that no line was changed.")
+user_app = typer.Typer(no_args_is_help=True, help="People and their roles.")
+app.add_typer(dead_app, name="dead")
+app.add_typer(audit_app, name="audit")
+app.add_typer(user_app, name="user")
+
+Config = Annotated[Path, typer.Option("--config", help="folder of settings and data")]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, nothing else")]
+When = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Beijing time")
+]
+
+DEFAULT_HOME = Path("var")
+
+
+def out(record: Any) -> None:
+    """One JSON line."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+
+
+def say(text: str) -> None:
+    """A line for a person, on standard error."""
+    typer.echo(text, err=True)
+
+
+def configure_logs(level: str) -> None:
+    """Structured lines on standard error, for the operator at 3 a.m."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=number, format="%(message)s", stream=sys.stderr)
+    for noisy in ("apprise", "alembic", "scrapy", "twisted", "httpx", "PIL", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def settings_of(config: Path, **overrides: Any) -> Settings:
+    """The settings of a folder, with logs set up."""
+    settings = load_settings(config, **overrides)
+    configure_logs(settings.log_level)
+    return settings
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """A time typed on the command line is Beijing time."""
+    from pipeline.clock import BEIJING
+
+    return at.replace(tzinfo=BEIJING) if at is not None and at.tzinfo is None else at
+
+
+@app.command()
+def run(
+    config: Config = DEFAULT_HOME,
+    port: Annotated[int, typer.Option(help="port of the dashboard")] = 8501,
+    drill: Annotated[str, typer.Option(help="play this scenario, e.g. rainstorm_night")] = "",
+    speed: Annotated[float, typer.Option(help="drill time runs so many times faster")] = 60.0,
+) -> None:
+    """Run the product in the foreground; Ctrl-C ends it.
+
+    Example: tingfeng run --config /srv/tingfeng --port 8501
+    """
+    from pipeline.commands.running import run_product
+
+    run_product(settings_of(config, port=port), scenario=drill, speed=speed)
+
+
+@app.command(hidden=True)
+def part(name: str, config: Config = DEFAULT_HOME, port: int = 8501) -> None:
+    """Run one part of the product (the supervisor calls this)."""
+    from pipeline.parts import run_part
+
+    run_part(name, settings_of(config, port=port))
+
+
+@app.command(hidden=True)
+def warm() -> None:
+    """Compile what is compiled once per machine, so that the first start is quick."""
+    from nlp.annotator import Annotator
+
+    Annotator.load().annotate(["南宁市气象台发布暴雨橙色预警信号，听说水库要泄洪是真的吗"])
+
+
+@app.command()
+def crawl(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Fetch every enabled source once and say how each one did.
+
+    Example: tingfeng crawl --config /srv/tingfeng
+    """
+    from pipeline.commands.running import crawl_round
+
+    for line in crawl_round(settings_of(config)):
+        out(line) if as_json else typer.echo(f"{line['source']}: {line['state']} {line['reason']}")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    config: Config = DEFAULT_HOME,
+    file_format: Annotated[
+        str, typer.Option("--format", help="auto, or a format the importer names")
+    ] = "auto",
+    mapping: Annotated[Path | None, typer.Option(help="column mapping (TOML)")] = None,
+    wait: Annotated[bool, typer.Option(help="return when all is indexed and detected")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import a file: MediaCrawler, commercial exports, weibo-search CSV, our own JSON lines.
+
+    Example: tingfeng import posts.jsonl --config /srv/tingfeng --wait --json
+    """
+    from pipeline.commands.importing import import_posts
+
+    result = import_posts(
+        settings_of(config), file, file_format=file_format, mapping=mapping, wait=wait
+    )
+    if as_json:
+        out(result)
+    else:
+        typer.echo(
+            "read {read}, accepted {accepted}, repeated {repeated}, dead {dead}".format(**result)
+        )
+
+
+@app.command()
+def annotate(
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON lines {id, text}; default stdin")
+    ] = None,
+    claims: Annotated[
+        Path | None, typer.Option(help="JSON lines {id, claim, verdict, place, hazard}")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="model file instead of the shipped")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge texts: kind, sentiment, urgency, rumour, hazards, places, claims, with reasons.
+
+    Example: echo '{"id":"1","text":"南宁暴雨，白沙大道积水"}' | tingfeng annotate --json
+    """
+    from pipeline.commands.annotating import annotate_lines
+
+    stream = file.open("rb") if file else sys.stdin.buffer
+    with stream:
+        for line in annotate_lines(stream, claims=claims, model=model):
+            if as_json:
+                sys.stdout.write(line)
+            else:
+                record = json.loads(line)
+                typer.echo(
+                    "{id}\t{kind}\t{sentiment}\t{urgency}\t{rumour}".format(**record)
+                    if "kind" in record
+                    else f"{record['id']}\t{record['error']}"
+                )
+
+
+@app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(exists=True, help="labelled JSON lines, .gz too")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="default: the shipped model")
+    ] = None,
+    seed: int = 7,
+    as_json: Json = False,
+) -> None:
+    """Train the annotator from labelled files and write its model card.
+
+    Example: tingfeng train gold.jsonl.gz written/*.jsonl --out model.npz
+    """
+    from nlp.training.train import train_model
+
+    report = train_model(files, out_file, seed=seed)
+    _report(report, as_json)
+
+
+@app.command()
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(exists=True, help="labelled JSON lines, .gz too")],
+    model: Annotated[Path | None, typer.Option(help="default: the shipped model")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the annotator per head and file: accuracy, macro-F1, calibration error, n.
+
+    Example: tingfeng evaluate dev/*.jsonl.gz --json
+    """
+    from nlp.training.evaluate import evaluate_model
+
+    _report(evaluate_model(files, model), as_json)
+
+
+def _report(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
+    for row in rows:
+        if as_json:
+            out(row)
+        else:
+            typer.echo("  ".join(f"{k}={_short(v)}" for k, v in row.items()))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def replay(
+    config: Config = DEFAULT_HOME,
+    since: When = None,
+    as_json: Json = False,
+) -> None:
+    """Judge the kept posts again with the present model and refresh index and events.
+
+    Example: tingfeng replay --config /srv/tingfeng --since 2026-11-20
+    """
+    from pipeline.commands.importing import replay_posts
+
+    result = replay_posts(settings_of(config), aware(since))
+    out(result) if as_json else typer.echo(f"judged {result['replayed']} kept posts again")
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="posts,events,alerts,cases,releases,audit")],
+    config: Config = DEFAULT_HOME,
+    since: When = None,
+    until: When = None,
+    as_json: Json = False,
+) -> None:
+    """Export records as JSON lines, one object a line, each with its ``type``.
+
+    Example: tingfeng export events,alerts --config /srv/tingfeng --since 2026-11-20 --json
+    """
+    from pipeline.commands.exporting import export_records
+
+    kinds = [k.strip() for k in what.split(",") if k.strip()]
+    for record in export_records(settings_of(config), kinds, aware(since), aware(until)):
+        out(record)
+
+
+@app.command()
+def search(
+    words: str,
+    config: Config = DEFAULT_HOME,
+    kind: Annotated[list[str] | None, typer.Option(help="help, impact, service, ...")] = None,
+    rumour: Annotated[list[str] | None, typer.Option(help="unverified, question, debunk")] = None,
+    source: Annotated[list[str] | None, typer.Option()] = None,
+    adcode: Annotated[str, typer.Option(help="division code or its beginning")] = "",
+    since: When = None,
+    until: When = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Search the posts, newest first. All words must occur.
+
+    Example: tingfeng search "白沙大道 积水" --config /srv/tingfeng --json
+    """
+    from pipeline.commands.exporting import search_posts
+    from pipeline.index.base import Query
+
+    query = Query(
+        words=words,
+        kinds=tuple(kind or ()),
+        rumours=tuple(rumour or ()),
+        sources=tuple(source or ()),
+        adcode=adcode,
+        since=aware(since),
+        until=aware(until),
+        limit=limit,
+    )
+    for record in search_posts(settings_of(config), query):
+        if as_json:
+            out(record)
+        else:
+            typer.echo(f"{record['published_at']}  {record['source']}  {record['text'][:80]}")
+
+
+@app.command()
+def doctor(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Say what is wrong with settings, disk, fonts, model and stores, and what to do.
+
+    Example: tingfeng doctor --config /srv/tingfeng
+    """
+    from pipeline.commands.doctor import examine
+
+    findings = examine(config)
+    for finding in findings:
+        if as_json:
+            out(finding.as_dict())
+        else:
+            typer.echo(f"{finding.mark} {finding.subject}: {finding.text}")
+    raise typer.Exit(0 if all(f.ok for f in findings) else 1)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="annotate,pipeline,board,search or all")],
+    n: Annotated[int, typer.Option(help="posts; 0 = the usual number")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine. Figures are medians; never a test.
+
+    Example: tingfeng bench annotate,search --json
+    """
+    from pipeline.commands.benchmarks import run_benches
+
+    names = [w.strip() for w in what.split(",") if w.strip()]
+    _report(run_benches(names, n), as_json)
+
+
+@dead_app.command("list")
+def dead_list(
+    config: Config = DEFAULT_HOME,
+    handled: Annotated[bool, typer.Option("--all", help="handled ones too")] = False,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, newest first. Example: tingfeng dead list --config DIR"""
+    from pipeline.app import open_bus
+
+    with open_bus(settings_of(config)) as bus:
+        for letter in bus.dead(include_handled=handled):
+            record = {
+                "id": letter.id,
+                "topic": letter.topic,
+                "stage": letter.stage,
+                "error": letter.error,
+                "tries": letter.tries,
+                "at": letter.at,
+                "handled_at": letter.handled_at,
+            }
+            if as_json:
+                out(record)
+            else:
+                typer.echo(
+                    f"{letter.id}\t{letter.at:%Y-%m-%d %H:%M}\t{letter.stage}\t{letter.error}"
+                )
+
+
+@dead_app.command("show")
+def dead_show(letter_id: int, config: Config = DEFAULT_HOME) -> None:
+    """Show the raw bytes of one. Example: tingfeng dead show 12 --config DIR"""
+    from pipeline.app import open_bus
+
+    with open_bus(settings_of(config)) as bus:
+        letter = next((d for d in bus.dead(include_handled=True) if d.id == letter_id), None)
+        if letter is None:
+            raise TingfengError(f"no dead letter {letter_id}; see: tingfeng dead list")
+        say(f"{letter.stage}: {letter.error} (tried {letter.tries} times)")
+        sys.stdout.buffer.write(letter.value + b"\n")
+
+
+@dead_app.command("retry")
+def dead_retry(
+    letter_ids: Annotated[list[int], typer.Argument()], config: Config = DEFAULT_HOME
+) -> None:
+    """Put dead letters back to work. Example: tingfeng dead retry 12 13 --config DIR"""
+    from pipeline.app import make_clock, open_bus
+
+    settings = settings_of(config)
+    with open_bus(settings) as bus:
+        for letter_id in letter_ids:
+            bus.retry(letter_id, make_clock(settings).now())
+            typer.echo(f"{letter_id}: sent again")
+
+
+@audit_app.command("verify")
+def audit_verify(
+    config: Config = DEFAULT_HOME,
+    expect: Annotated[str, typer.Option(help="hash of the last line you noted earlier")] = "",
+    as_json: Json = False,
+) -> None:
+    """Prove the chain: no line missing, none changed.
+
+    Example: tingfeng audit verify --config DIR
+    """
+    from pipeline.commands.exporting import verify_chain
+
+    report = verify_chain(settings_of(config), expect)
+    if as_json:
+        out(report)
+    else:
+        typer.echo(
+            f"audit chain holds: {report['lines']} lines, head {report['head']}"
+            if report["ok"]
+            else f"audit chain BROKEN at line {report['bad_seq']}: {report['problem']}"
+        )
+    raise typer.Exit(0 if report["ok"] else 1)
+
+
+@user_app.command("add")
+def user_add(
+    name: str,
+    role: Annotated[str, typer.Option(help="duty, leader, office, checker, secrecy, signer, ...")],
+    office: Annotated[str, typer.Option(help="科室, for role office")] = "",
+    display: str = "",
+    config: Config = DEFAULT_HOME,
+) -> None:
+    """Add a person; prints a one-time password. Example: tingfeng user add lisi --role duty"""
+    from pipeline.commands.people import admin_users
+
+    password = admin_users(settings_of(config)).add(name, role, office, display)
+    typer.echo(f"{name}: one-time password {password}")
+
+
+@user_app.command("disable")
+def user_disable(name: str, config: Config = DEFAULT_HOME) -> None:
+    """Lock a person out at once. Example: tingfeng user disable lisi"""
+    from pipeline.commands.people import admin_users
+
+    admin_users(settings_of(config)).disable(name)
+    typer.echo(f"{name}: disabled; open sessions are closed")
+
+
+@user_app.command("reset")
+def user_reset(name: str, config: Config = DEFAULT_HOME) -> None:
+    """Give a new one-time password. Example: tingfeng user reset lisi"""
+    from pipeline.commands.people import admin_users
+
+    password = admin_users(settings_of(config)).reset(name)
+    typer.echo(f"{name}: one-time password {password}")
+
+
+def main() -> None:
+    """Entry point: our own errors become one clear line and exit code 1."""
+    from nlp.errors import NlpError
+
+    try:
+        app()
+    except (TingfengError, NlpError) as error:
+        say(f"tingfeng: {error}")
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

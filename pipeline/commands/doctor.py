@@ -1,0 +1,164 @@
+"""``tingfeng doctor``: what is wrong here, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TingfengError
+from pipeline.settings import Settings, load_settings
+
+ENOUGH_DISK = 2 * 1024**3
+ENOUGH_MEMORY = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One examined thing. ``text`` says what to do when ``ok`` is False."""
+
+    subject: str
+    ok: bool
+    text: str
+
+    @property
+    def mark(self) -> str:
+        return "ok  " if self.ok else "FAIL"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(config: Path) -> list[Finding]:
+    """Look at everything the product needs; never raises."""
+    try:
+        settings = load_settings(config)
+    except TingfengError as error:
+        return [Finding("settings", False, str(error))]
+    findings = [Finding("settings", True, f"read from {config}")]
+    checks: tuple[tuple[str, Callable[[Settings], str | None]], ...] = (
+        ("python", _python),
+        ("folder", _folder),
+        ("disk", _disk),
+        ("memory", _memory),
+        ("clock", _clock),
+        ("rules", _rules),
+        ("sources", _sources),
+        ("model", _model),
+        ("fonts", _fonts),
+        ("databases", _databases),
+        ("port", _port),
+    )
+    for subject, check in checks:
+        try:
+            problem = check(settings)
+        except Exception as error:  # a doctor reports, whatever it meets
+            problem = f"{type(error).__name__}: {error}"
+        findings.append(Finding(subject, problem is None, problem or "fine"))
+    return findings
+
+
+def _python(_s: Settings) -> str | None:
+    if sys.version_info >= (3, 11):
+        return None
+    return f"Python {sys.version.split()[0]} is too old; install 3.11 or newer"
+
+
+def _folder(s: Settings) -> str | None:
+    probe = s.home / ".probe"
+    try:
+        s.home.mkdir(parents=True, exist_ok=True)
+        probe.write_text("x")
+        probe.unlink()
+    except OSError as error:
+        return (
+            f"cannot write in {s.home} ({error.strerror}); fix its owner or choose another folder"
+        )
+    return None
+
+
+def _disk(s: Settings) -> str | None:
+    free = shutil.disk_usage(s.home if s.home.exists() else Path("/")).free
+    if free >= ENOUGH_DISK:
+        return None
+    return f"{free / 1024**3:.1f} GB free at {s.home}; free some space, 2 GB or more are needed"
+
+
+def _memory(_s: Settings) -> str | None:
+    import psutil
+
+    have = psutil.virtual_memory().available
+    if have >= ENOUGH_MEMORY:
+        return None
+    return f"{have / 1024**3:.1f} GB of memory available; the product wants 1.5 GB for itself"
+
+
+def _clock(s: Settings) -> str | None:
+    db = s.posts_db
+    if db.exists() and db.stat().st_mtime > time.time() + 300:
+        return "the clock runs behind the newest data; set it (timedatectl set-ntp true)"
+    return None
+
+
+def _rules(s: Settings) -> str | None:
+    from pipeline.app import load_rule_files
+
+    load_rule_files(s)
+    return None
+
+
+def _sources(s: Settings) -> str | None:
+    from crawlers.sources import load_sources
+
+    file = s.home / "sources.toml"
+    if not file.exists():
+        return None  # the drill plays
+    if not any(source.enabled for source in load_sources(file)):
+        return f"no source is enabled in {file}; set enabled = true, or remove it for the drill"
+    return None if s.contact else "contact: give an address for the crawler's user agent"
+
+
+def _model(_s: Settings) -> str | None:
+    from nlp.annotator import Annotator
+
+    Annotator.load().annotate(["南宁暴雨"])
+    return None
+
+
+def _fonts(_s: Settings) -> str | None:
+    from pipeline.desk.review_export import chinese_font
+
+    if chinese_font():
+        return None
+    return "no Chinese font for pictures; install one (Debian: apt-get install fonts-noto-cjk)"
+
+
+def _databases(s: Settings) -> str | None:
+    for path in (s.posts_db, s.desk_db):
+        if not path.exists():
+            continue
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
+            answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            return f"{path} is damaged ({answer}); restore the backup of it"
+    return None
+
+
+def _port(s: Settings) -> str | None:
+    from pipeline.supervisor import RunLock
+
+    if RunLock.is_held(s.home):
+        return None  # our own product holds it
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((s.host, s.port))
+        except OSError as error:
+            return f"port {s.port} on {s.host} is taken ({error.strerror}); give another --port"
+    return None
