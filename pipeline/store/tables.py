@@ -230,8 +230,27 @@ event_posts = Table(
     Column("likes", Integer, nullable=False, default=0),
     Column("views", Integer, nullable=False, default=0),
     Column("sketch", LargeBinary),  # 64 x u32, to find copies again after a restart
+    Column("seq", Integer, nullable=False, default=0, server_default="0"),  # order of arrival
+    Index("ix_event_posts_seq", "seq"),
     Index("ix_event_posts_event_at", "event_id", "at"),
     Index("ix_event_posts_at", "at"),
+)
+
+event_traits = Table(  # what the detector knows about an event, to go on after a restart
+    "event_traits",
+    metadata,
+    Column("event_id", ForeignKey("events.id"), primary_key=True),
+    Column("traits", JSON, nullable=False),
+)
+
+talk_posts = Table(  # posts counted as a place's usual talk: each counts once
+    "talk_posts",
+    metadata,
+    Column("post_id", String(32), primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("at", Utc, nullable=False),
+    Column("adcode", String(12), nullable=False, default=""),
+    Column("hazard", String(16), nullable=False, default=""),
 )
 
 event_buckets = Table(  # ten-minute figures of an event, for curves and rules
