@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -43,7 +42,6 @@ def examine(config: Path) -> list[Finding]:
         return [Finding("settings", False, str(error))]
     findings = [Finding("settings", True, f"read from {config}")]
     checks: tuple[tuple[str, Callable[[Settings], str | None]], ...] = (
-        ("python", _python),
         ("folder", _folder),
         ("disk", _disk),
         ("memory", _memory),
@@ -63,11 +61,6 @@ def examine(config: Path) -> list[Finding]:
         findings.append(Finding(subject, problem is None, problem or "fine"))
     return findings
 
-
-def _python(_s: Settings) -> str | None:
-    if sys.version_info >= (3, 11):
-        return None
-    return f"Python {sys.version.split()[0]} is too old; install 3.11 or newer"
 
 
 def _folder(s: Settings) -> str | None:
