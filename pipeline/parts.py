@@ -82,3 +82,23 @@ class Beats:
         if time.monotonic() - self._last >= self.every_s:
             self._last = time.monotonic()
             beat(self.app, self.part, lag, note)
+
+
+class Door:
+    """The crawlers' intake: posts to the bus, warnings to the desk, the rest to the dead."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.ingest = app.ingest()
+
+    def accept(self, posts: Sequence[FetchedPost]) -> object:
+        return self.ingest.accept(posts)
+
+    def refuse(self, pieces: Sequence[Unreadable]) -> object:
+        return self.ingest.refuse(pieces)
+
+    def warn(self, warnings: Sequence[OfficialWarning]) -> object:
+        from pipeline.stages.warnings import store_warnings
+
+        with self.app.store.begin(self.app.now()) as tx:
+            return store_warnings(tx, warnings)

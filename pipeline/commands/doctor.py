@@ -62,7 +62,6 @@ def examine(config: Path) -> list[Finding]:
     return findings
 
 
-
 def _folder(s: Settings) -> str | None:
     probe = s.home / ".probe"
     try:
