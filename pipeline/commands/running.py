@@ -187,7 +187,7 @@ def _announce(
     if users:
         lines += ["", "  First users (one-time passwords, changed at the first login):"]
         lines += [
-            f"    {u['name']:<10} {u['password']:<16} {u['label']}{' ' + u['office'] if u['office'] else ''}"
+            f"    {u['name']:<10} {u['password']:<16} {u['label']} {u['office']}".rstrip()
             for u in users
         ]
     else:
