@@ -26,6 +26,15 @@ from nlp.places import Gazetteer
 from nlp.stance import stance
 from nlp.types import ClaimMatch
 
+__all__ = [
+    "VERDICTS",
+    "ClaimIndex",
+    "KnownClaim",
+    "load_library",
+    "read_claims",
+    "stance",
+]
+
 VERDICTS = ("属实", "部分属实", "失实", "尚待核实", "无法核实")
 
 SUGGEST = 0.26

@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 
 VALUES = 64
 BANDS = 16
-BAND_BYTES = VALUES // BANDS * 4
 SKETCH_HEX = VALUES * 8
+LEAST_AGREE = VALUES // BANDS
+"""Two sketches that share a band agree in at least this many values."""
+
+_BAND_NUMBERS = np.arange(BANDS)
+_MIX = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93],
+    dtype=np.uint64,
+)
 
 Sketch = NDArray[np.uint32]
 
@@ -51,37 +58,32 @@ def similarity(one: Sketch, other: Sketch) -> float:
 
 
 class SketchIndex:
-    """Sketches of recent texts, for the nearest earlier one.
+    """Sketches of recent texts, for the nearest earlier one. About 550 bytes a text.
 
-    ``ceiling`` bounds how many candidates of one band are looked at (the newest): a template
-    that arrives ten thousand times would otherwise make every look-up slow.
+    Each band has a table from a hash of its four values to the two newest texts that hold them;
+    a collision only costs one comparison, for every candidate is compared with all 64 values.
+    Add the first of a chain of copies, not every copy: the tables stay small and a chain does
+    not drift. Not safe for threads.
     """
 
-    def __init__(self, ceiling: int = 16) -> None:
-        self._ceiling = ceiling
-        self._sketches: dict[Hashable, Sketch] = {}
-        self._keys: dict[Hashable, tuple[bytes, ...]] = {}
-        self._bands: dict[bytes, list[Hashable]] = {}
-        self._order: deque[tuple[datetime, Hashable]] = deque()
+    def __init__(self, capacity: int = 4096) -> None:
         self._times: dict[Hashable, datetime] = {}
+        self._slots: dict[Hashable, int] = {}
+        self._keys: list[Hashable | None] = []
+        self._free: list[int] = []
+        self._order: deque[tuple[datetime, Hashable]] = deque()
+        self._sketches = np.zeros((max(capacity, 16), VALUES), dtype=np.uint32)
+        self._build_tables()
 
     def __len__(self) -> int:
-        return len(self._sketches)
+        return len(self._slots)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._sketches
-
-    @staticmethod
-    def _band_keys(values: Sketch) -> tuple[bytes, ...]:
-        raw = values.tobytes()
-        return tuple(
-            bytes((band,)) + raw[band * BAND_BYTES : (band + 1) * BAND_BYTES]
-            for band in range(BANDS)
-        )
+        return key in self._slots
 
     def add(self, key: Hashable, sketch: str | Sketch, at: datetime) -> None:
         """Remember a text. A key that is already held only gets the later time."""
-        if key in self._sketches:
+        if key in self._slots:
             if at > self._times[key]:
                 self._times[key] = at
                 self._order.append((at, key))
@@ -89,44 +91,43 @@ class SketchIndex:
         values = read_sketch(sketch)
         if values is None:
             return
-        keys = self._band_keys(values)
-        self._sketches[key] = values
-        self._keys[key] = keys
+        slot = self._take_slot(key)
+        self._sketches[slot] = values
+        self._slots[key] = slot
         self._times[key] = at
         self._order.append((at, key))
-        bands = self._bands
-        for band in keys:
-            held = bands.get(band)
-            if held is None:
-                bands[band] = [key]
-            else:
-                held.append(key)
+        cells = _cells(values, self._mask)
+        self._older[_BAND_NUMBERS, cells] = self._newest[_BAND_NUMBERS, cells]
+        self._newest[_BAND_NUMBERS, cells] = slot
 
     def nearest(self, sketch: str | Sketch) -> tuple[Hashable, float] | None:
         """The most similar text that shares a band, with its estimated similarity; the earliest
-        added of equals. ``None`` when nothing shares a band."""
+        of equals. ``None`` when nothing shares a band."""
         values = read_sketch(sketch)
-        if values is None:
+        if values is None or not self._slots:
             return None
-        seen: set[Hashable] = set()
-        bands = self._bands
-        for band in self._band_keys(values):
-            held = bands.get(band)
-            if held is not None:
-                # the first one is the root of a chain of copies, the newest are the likeliest
-                seen.add(held[0])
-                seen.update(held[-self._ceiling :])
-        if not seen:
+        cells = _cells(values, self._mask)
+        slots = {
+            *self._newest[_BAND_NUMBERS, cells].tolist(),
+            *self._older[_BAND_NUMBERS, cells].tolist(),
+        }
+        slots.discard(-1)
+        if not slots:
             return None
-        sketches = self._sketches
-        best: tuple[Hashable, float] | None = None
-        best_at: datetime | None = None
-        for key in seen:
-            score = similarity(values, sketches[key])
-            at = self._times[key]
-            if best is None or score > best[1] or (score == best[1] and best_at and at < best_at):
-                best, best_at = (key, score), at
-        return best
+        held = list(slots)
+        equal = self._sketches[held] == values
+        agree = equal.sum(axis=1).tolist()
+        best: tuple[int, datetime, Hashable] | None = None
+        for place, (slot, count) in enumerate(zip(held, agree, strict=True)):
+            key = self._keys[slot]
+            if key is None or count < LEAST_AGREE or (best is not None and count < -best[0]):
+                continue
+            if not equal[place].reshape(BANDS, -1).all(axis=1).any():
+                continue  # a collision of the table, no band is shared
+            rank = (-count, self._times[key], key)
+            if best is None or rank[:2] < best[:2]:
+                best = rank
+        return None if best is None else (best[2], -best[0] / VALUES)
 
     def expire(self, before: datetime) -> int:
         """Forget texts last seen before a time; returns how many were forgotten."""
@@ -136,19 +137,45 @@ class SketchIndex:
             at, key = order.popleft()
             if self._times.get(key) != at:
                 continue  # seen again later: a newer entry of the queue speaks for it
-            self._forget(key)
+            slot = self._slots.pop(key)
+            del self._times[key]
+            self._keys[slot] = None
+            self._free.append(slot)
             forgotten += 1
         return forgotten
 
-    def _forget(self, key: Hashable) -> None:
-        del self._sketches[key]
-        del self._times[key]
-        for band in self._keys.pop(key):
-            held = self._bands[band]
-            if len(held) == 1:
-                del self._bands[band]
-            else:
-                held.remove(key)
+    # -- parts -------------------------------------------------------------------------------
+
+    def _take_slot(self, key: Hashable) -> int:
+        if self._free:
+            slot = self._free.pop()
+            self._keys[slot] = key
+            return slot
+        if len(self._keys) == len(self._sketches):
+            self._sketches = np.concatenate((self._sketches, np.zeros_like(self._sketches)))
+            self._build_tables()
+        self._keys.append(key)
+        return len(self._keys) - 1
+
+    def _build_tables(self) -> None:
+        """Tables of two cells a text, filled anew from the texts held."""
+        size = 1 << (len(self._sketches) * 2 - 1).bit_length()
+        self._mask = size - 1
+        self._newest = np.full((BANDS, size), -1, dtype=np.int32)
+        self._older = np.full((BANDS, size), -1, dtype=np.int32)
+        for slot in sorted(self._slots.values(), key=lambda held: self._times[self._keys[held]]):
+            cells = _cells(self._sketches[slot], self._mask)
+            self._older[_BAND_NUMBERS, cells] = self._newest[_BAND_NUMBERS, cells]
+            self._newest[_BAND_NUMBERS, cells] = slot
+
+
+def _cells(values: Sketch, mask: int) -> NDArray[np.int64]:
+    """Table cell of each band: a multiply-and-fold hash of its four values."""
+    mixed = (values.reshape(BANDS, -1).astype(np.uint64) * _MIX).sum(axis=1, dtype=np.uint64)
+    cells: NDArray[np.int64] = ((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask)).astype(
+        np.int64
+    )
+    return cells
 
 
 def shingles(text: str, size: int = 4) -> frozenset[str]:

@@ -110,8 +110,12 @@ def _narrowest(codes: set[str]) -> frozenset[str]:
     return frozenset(
         code
         for code in codes
-        if not any(other != code and len(code.rstrip("0")) < len(other.rstrip("0"))
-                   and related(code, other) for other in codes)
+        if not any(
+            other != code
+            and len(code.rstrip("0")) < len(other.rstrip("0"))
+            and related(code, other)
+            for other in codes
+        )
     )
 
 

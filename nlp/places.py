@@ -46,19 +46,21 @@ _RANK = {
 # A city's name before these is a road or street of that name, somewhere else as a rule.
 _STREET = re.compile(r"(?:[东西南北中]|[一二三四五六]|\d)?(?:路|大道|大街|街(?!道)|巷)")
 # Text around a word of everyday language that makes it a place.
-_BEFORE = re.compile(r"(?:[在到去回从往离于至到过住]|位于|来自|人在|我们|咱们?|我们?)$")
+_BEFORE = re.compile(r"(?:[在到去回从往离于至住]|位于|来自|我们|咱们?)$")
 _AFTER = re.compile(
-    r"(?:县城|城区|这边|那边|一带|人民|老家|本地|境内|全[县区市]|各[乡镇]|气象|消防|交警|公安|应急|水文|"
-    r"[县区市乡镇]|[又也]?下[大暴]?[雨雪]|[又也]?打雷|[多有降]雨)"
+    r"(?:县城|城区|人民|老家|境内|全[县区市]|各[乡镇]|气象|消防|交警|公安|应急|水文|[县区市])"
 )
-# A name we do not hold, told by its last characters: 云表镇, 八面山瑶族乡, 拉浪水库.
-_UNKNOWN = re.compile(
-    r"(?:^|[^一-龥]|[在到从去于和与跟往至沿离过县区市省的,是把说讲、]|(?<=[县区市省镇乡]))"
-    r"([一-龥]{1,5}?(?:水库|大桥|大坝|立交|隧道|高速|机场|街道|镇|乡|大道|路|村|岛))"
-    r"(?=$|[^一-龥]|[的在有又被和与及到这那边一上下桥口附全发今昨已积水淹停出积塌进大附北南东西段])"
+_AFTER_LOCAL = re.compile(r"(?:这边|那边|一带|本地|[又也]?下[大暴]?[雨雪]|[又也]?打雷|[多有降]雨)")
+# The ending of a name we do not hold (云表镇, 八面山瑶族乡, 拉浪水库), and what may follow it.
+_ENDING = re.compile(
+    r"(水电站|水库|大桥|大坝|立交|隧道|高速|机场|街道|大道|[镇乡路村岛]|(?<=[东西南北])站)"
+    r"(?=$|[^一-龥]|[的在有又被和与及到这那边一上下口附全发今昨已积水淹停出塌进北南东西段政中卫小往从"
+    r"处地老群干对受因部桥])"
 )
-_UNKNOWN_END = ("水库", "大桥", "大坝", "立交", "隧道", "高速", "机场", "街道", "镇", "乡", "道", "路")
+_LEADS = "在到从去于和与跟往至沿离过县区市省州把说讲听是回住由经自"
+_RUN = re.compile(r"[一-龥]*$")
 _LEVEL_OF_END = {
+    "水电站": "reservoir",
     "水库": "reservoir",
     "大坝": "reservoir",
     "大桥": "bridge",
@@ -68,12 +70,22 @@ _LEVEL_OF_END = {
     "大道": "road",
     "街道": "street",
     "机场": "landmark",
+    "镇": "town",
+    "乡": "town",
+    "村": "village",
+    "路": "road",
+    "岛": "landmark",
+    "站": "landmark",
 }
-_LEVEL_OF_LAST = {"镇": "town", "乡": "town", "村": "village", "路": "road", "岛": "landmark"}
 _NOT_A_NAME = re.compile(
-    r"[的了着这那哪每各某本全个条两几半一么什啥都也又再还就只很好有没不在到从去是被把给跟走上下回过来修铺封堵让问断绕沿"
-    r"让道马高铁公小老乡道远近险带同原大同退养出网思门]|^[上下中大小新老]?[路村镇乡岛]$|隔壁|乡镇|村镇|城镇|同乡|他乡|异乡"
+    r"[的了着这那哪每各某本几半么什啥都也又再还就只很没不是被把给跟走修封堵让问绕等说讲听跑停淹积塌断跨怕别找过]|"
+    r"^(?:[全两各一整隔我你他咱同盘回出乡城]|目前|部分|国家|方向|低洼|今早|昨晚|水泥|气象|乡间|"
+    r"进|沿|高速|地铁|公交|火车|客运|汽车|服务|加油|收费|变电|泵|充电|雨量|监测|自动)|"
+    r"懂|以[上下内外]|盘山|低洼|认得|请|(?:[上已]|线|泥|板|马|公|铁|道|山|时候|条|分|段|放|枉|考|门|水|冻|场|小|家|乡|城|农|个|们|岔|近|远|半|桥|街|涉|孤|江心)$"
 )
+# Roads and towns bear the same names everywhere; a landmark only beside another city's name.
+_ANYWHERE = {"road", "town", "street"}
+_BESIDE = {"landmark", "bridge", "lake", "station", "flood_point", "facility"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +111,17 @@ class Gazetteer:
     """The names we know. Build it once with ``load`` and share it: it never changes."""
 
     def __init__(self, entries: Iterable[Entry], homonyms: Iterable[str], shields: Iterable[str]):
+        self._homonyms = frozenset(homonyms)
+        self._shields = frozenset(shields)
         by_name: dict[str, list[Entry]] = {}
         for entry in entries:
-            by_name.setdefault(entry.said, []).append(entry)
+            if entry.said not in self._shields:
+                by_name.setdefault(entry.said, []).append(entry)
         self._by_name = {name: tuple(found) for name, found in by_name.items()}
-        self._homonyms = frozenset(homonyms)
-        self._shields = frozenset(shields) - self._by_name.keys()
-        self._scanner = WordScanner([*self._by_name, *self._shields])
+        doubtful = {name for name, found in by_name.items() if all(e.weak for e in found)}
+        self._scanner = WordScanner(
+            [*self._by_name, *self._shields], yielding=doubtful | self._homonyms
+        )
         self._hints: OrderedDict[str, tuple[Place, ...]] = OrderedDict()
 
     @classmethod
@@ -139,6 +155,8 @@ class Gazetteer:
         end = start + len(name)
         entries = self._by_name[name]
         if entries[0].level in ("province", "city", "county") and end < len(text):
+            if text[end] in "镇乡村" and not name.endswith(("县", "区", "市")):
+                return None  # 石楼镇 is a town somewhere, not the county 石楼
             street = _STREET.match(text, end)
             if street is not None:
                 said = text[start : street.end()]
@@ -175,13 +193,11 @@ class Gazetteer:
         """Choose one place for each name."""
         if not found:
             return []
-        sure = {
-            entry.adcode
+        sure = [
+            (f.start, f.end, f.entries[0].adcode)
             for f in found
-            if f.name not in self._homonyms
-            for entry in f.entries[:1]
-            if len(f.entries) == 1 and entry.adcode and not entry.weak
-        }
+            if f.name not in self._homonyms and _stands_alone(f.entries)
+        ]
         settled: list[Place] = []
         for f in found:
             place = self._choose(text, f, sure, hint, strict)
@@ -190,87 +206,140 @@ class Gazetteer:
         return settled
 
     def _choose(
-        self, text: str, f: _Found, sure: set[str], hint: tuple[Place, ...], strict: bool
+        self,
+        text: str,
+        f: _Found,
+        sure: list[tuple[int, int, str]],
+        hint: tuple[Place, ...],
+        strict: bool,
     ) -> Place | None:
         entries = f.entries
         first = entries[0]
+        others = [(start, end, code) for start, end, code in sure if start != f.start]
         if first.level == "road" and not first.adcode:
-            return self._street(f, sure, hint)
-        near = [e for e in entries if any(_related(e.adcode, code) for code in sure)]
+            return self._street(f, others, hint)
+        near = [e for e in entries if any(_related(e.adcode, code) for _s, _e, code in others)]
         by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
         doubtful = f.name in self._homonyms or all(e.weak for e in entries)
         why = ""
         if near:
             chosen = near[0]
             if len(entries) > 1 or doubtful:
-                why = f"同一段文字里提到{self._witness(chosen, sure)}"
-        elif by_hint and (not doubtful or self._placed(text, f)):
+                why = f"同一段文字里提到{self._witness(chosen, others)}"
+        elif strict and doubtful and not self._placed(text, f, bool(by_hint)):
+            return None
+        elif by_hint:
             chosen = by_hint[0]
             if len(entries) > 1 or doubtful:
                 why = f"账号所在地是{hint[0].name}"
-        elif strict and doubtful and not self._placed(text, f):
-            return None
         else:
             chosen = first
+            elsewhere = self._elsewhere(f, others)
+            if elsewhere:
+                name = division_name(elsewhere)
+                why = f"与{_full_name(first)}同名，文中提到{name}"
+                return Place(
+                    elsewhere, first.name, f.start, f.end, first.level, why, _listed(entries)
+                )
             if doubtful:
                 why = "前后的字表明是地名"
-            if len(entries) > 1:
+            elif len(entries) > 1:
                 why = "同名地点中取本市的" if chosen.adcode.startswith("4501") else "同名取常指的"
         if chosen.said in chosen.old:
             why = f"{chosen.said}今为{chosen.name}" + (f"；{why}" if why else "")
-        others = tuple(f"{e.adcode} {_full_name(e)}" for e in entries if e is not chosen)
-        return Place(chosen.adcode, chosen.name, f.start, f.end, chosen.level, why, others[:6])
+        rest = _listed(e for e in entries if e is not chosen)
+        return Place(chosen.adcode, chosen.name, f.start, f.end, chosen.level, why, rest)
 
-    def _street(self, f: _Found, sure: set[str], hint: tuple[Place, ...]) -> Place:
-        """A road named after a city: it lies where the text or the account says."""
-        where = _narrowest(sure) or (hint[0].adcode if hint else "")
+    @staticmethod
+    def _elsewhere(f: _Found, others: list[tuple[int, int, str]]) -> str:
+        """Code of the other city a common name lies in: 青岛长沙路, 佛山三水大塘镇."""
+        level = f.entries[0].level
+        reach = 40 if level in _ANYWHERE else 1 if level in _BESIDE else -1
+        before = [
+            (end, code)
+            for _start, end, code in others
+            if 0 <= f.start - end <= reach and code and code != "100000"
+        ]
+        return max(before)[1] if before else ""
+
+    def _street(
+        self, f: _Found, others: list[tuple[int, int, str]], hint: tuple[Place, ...]
+    ) -> Place:
+        """A road named after a city: it lies where the words before it or the account say."""
+        before = [(end, code) for _start, end, code in others if end <= f.start]
+        where = max(before)[1] if before else hint[0].adcode if hint else ""
         name = division_name(where) if where else ""
         why = f"是路名，不是城市；{'在' + name if name else '所在城市未知'}"
         return Place(where, f.name, f.start, f.end, "road", why)
 
     @staticmethod
-    def _placed(text: str, f: _Found) -> bool:
+    def _placed(text: str, f: _Found, at_home: bool) -> bool:
         """Whether the words around a doubtful name use it as a place."""
         if _AFTER.match(text, f.end):
+            return True
+        if not at_home and not f.entries[0].adcode.startswith(HOME_PROVINCE):
+            return False
+        if _AFTER_LOCAL.match(text, f.end):
             return True
         return _BEFORE.search(text, max(0, f.start - 3), f.start) is not None
 
     @staticmethod
-    def _witness(chosen: Entry, sure: set[str]) -> str:
-        related = [code for code in sure if _related(chosen.adcode, code)]
+    def _witness(chosen: Entry, others: list[tuple[int, int, str]]) -> str:
+        related = [code for _start, _end, code in others if _related(chosen.adcode, code)]
         return division_name(max(related, key=len)) or "上级地名"
 
     # -- names we do not hold ----------------------------------------------------------------
 
     def _add_unknown(self, text: str, places: list[Place], hint: tuple[Place, ...]) -> list[Place]:
         """Names told only by their ending; their code is that of the division named with them."""
-        if not any(end in text for end in _UNKNOWN_END):
-            return places
-        for match in _UNKNOWN.finditer(text):
-            start, end = match.span(1)
-            said = match.group(1)
-            for place in places:  # 武鸣太平镇: the name begins after the known one
-                if place.start <= start < place.end < end:
-                    start, said = place.end, text[place.end : end]
-            ending = next((e for e in _LEVEL_OF_END if said.endswith(e)), said[-1:])
-            stem = said[: -len(ending)]
-            if len(stem) < 2 or _NOT_A_NAME.search(stem):
+        for match in _ENDING.finditer(text):
+            start = _name_start(text, match.start(), places)
+            end = match.end()
+            if start < 0 or any(place.start < end and start < place.end for place in places):
                 continue
-            if any(place.start < end and start < place.end for place in places):
+            if _NOT_A_NAME.search(text[start : match.start()]):
                 continue
-            level = _LEVEL_OF_END.get(ending) or _LEVEL_OF_LAST.get(ending, "landmark")
             code = _before(places, start) or (hint[0].adcode if hint else "")
             why = "词库之外，按名称结尾识别" + ("" if code else "，所在地未知")
-            places.append(Place(code, said, start, end, level, why))
+            level = _LEVEL_OF_END[match.group(1)]
+            places.append(Place(code, text[start:end], start, end, level, why))
         return places
+
+
+def _name_start(text: str, ending: int, places: list[Place]) -> int:
+    """Where the name before an ending begins, -1 when nothing marks its beginning."""
+    longest = 5 if text[ending] == "乡" else 4 if text[ending] in "水大机立隧" else 3
+    floor = max((p.end for p in places if p.end <= ending), default=0)
+    low = max(floor, ending - longest)
+    run = _RUN.search(text, low, ending)
+    start = run.start() if run is not None else ending
+    lead = max((text.rfind(sign, start, ending) for sign in _LEADS), default=-1)
+    if lead >= 0:
+        start = lead + 1
+    elif (
+        start == low
+        and low > floor
+        and "一" <= text[low - 1] <= "龥"
+        and text[low - 1] not in _LEADS
+    ):
+        return -1
+    return start if ending - start >= 2 else -1
 
 
 def _related(code: str, other: str) -> bool:
     return bool(code and other) and (_within(code, other) or _within(other, code))
 
 
-def _narrowest(codes: Iterable[str]) -> str:
-    return min(codes, key=lambda c: (c.endswith("0000"), c.endswith("00"), c), default="")
+def _stands_alone(entries: tuple[Entry, ...]) -> bool:
+    """Whether a name points at one place well enough to speak for its neighbours."""
+    first = entries[0]
+    if first.weak or not first.adcode or first.adcode == "100000":
+        return False
+    return len(entries) == 1 or first.level in ("province", "city", "county")
+
+
+def _listed(entries: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(f"{entry.adcode} {_full_name(entry)}" for entry in entries)[:6]
 
 
 def _before(places: list[Place], start: int) -> str:

@@ -45,7 +45,10 @@ _LEVEL = (
     r"(?:[（(【\[](?:(?P<{p}inner>[蓝黄橙红])色?|[一二三四Ⅰ-ⅣIV]+级?)[)）】\]])?"
 )
 
-_TO = r"(?:继续)?(?:升级|提升|升格|上调|调升|调整|变更|更新|降级|降低|下调|降|升|改发|改)(?:为|至|到|成)?"
+_TO = (
+    r"(?:继续)?(?:升级|提升|升格|上调|调升|调整|变更|更新|降级|降低|下调|降|升|改发|改)"
+    r"(?:为|至|到|成)?"
+)
 
 _STATION = re.compile(
     r"(?P<station>[一-龥]{2,12}?(?:气象(?:台|局|中心|站|服务中心)|预警(?:信息)?发布中心))"
@@ -53,7 +56,8 @@ _STATION = re.compile(
 _STATION_LEAD = re.compile(
     r"^.*(?:消息|来自|根据|转自|转发|刚刚|刚才|今天|今日|今晨|昨天|昨日|目前|收到|接到|获悉|按照|听|看|见|讲|说|是|让|"
     r"从(?!江|化)|据|由|和(?!浩特|田|平|顺|静|硕|政|林格尔|龙|县)|与|及|经(?!开)|受|将|被|给|等|"
-    r"(?<=[0-9一二三四五六七八九十])[月日号时分点])"
+    r"(?<=[0-9一二三四五六七八九十])[月日号时分点]|"
+    r"凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜间|晚间)"
 )
 
 _TIME = re.compile(
@@ -68,7 +72,7 @@ _ISSUED = re.compile(r"发布|发出|签发|启动|拉响|挂出|挂起|生效|�
 _CHANGED = re.compile(
     r"变更|更新|升级|提升|升格|上调|调升|调整|降级|降为|降至|下调|改发|升为|升至|升到|升[蓝黄橙红]|转[蓝黄橙红]"
 )
-_NOT_IN_FORCE = re.compile(r"继续|维持|持续|仍在|生效中|目前")
+_GOING_ON = re.compile(r"继续|维持|持续|仍在|生效中|目前")
 
 
 @cache
@@ -201,13 +205,13 @@ def _action(text: str, match: re.Match[str]) -> WarningAction:
         default=len(text),
     )
     near = text[max(left, start - 24) : min(right, end + 12)]
-    if match.group("c_colour") or match.group("c_grade") or _CHANGED.search(near):
-        return "changed" if not _LIFTED.search(near) else "lifted"
     if _LIFTED.search(near):
         return "lifted"
-    if _NOT_IN_FORCE.search(near):
+    if match.group("c_colour") or match.group("c_grade") or _CHANGED.search(near):
+        return "changed"
+    if _GOING_ON.search(near):
         return "in_force"
-    if _ISSUED.search(near):
+    if _ISSUED.search(near) or _ISSUED.search(text, end, min(len(text), end + 40)):
         return "issued"
     return "in_force"
 
@@ -217,7 +221,12 @@ def _source(text: str, published_at: datetime | None) -> tuple[str, str, bool]:
     station = ""
     found = _STATION.search(text)
     if found is not None:
-        station = _STATION_LEAD.sub("", found.group("station")) or found.group("station")
+        station = found.group("station")
+        if text[found.start() - 1 : found.start()].isdigit():
+            station = station[
+                station[0] in "年月日号时分点" :
+            ]  # 9时日照市气象台: the 时 is the clock's
+        station = _STATION_LEAD.sub("", station) or station
     best = ""
     stale = False
     for match in _TIME.finditer(text):

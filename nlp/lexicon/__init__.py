@@ -59,14 +59,21 @@ def _terms() -> dict[str, str]:
 
 
 @cache
-def _hazard_scanner() -> WordScanner:
-    return WordScanner(_terms())
+def _hazard_words() -> tuple[WordScanner, dict[str, str]]:
+    """Scanner of the longer words, and hazards of single characters (雨, 雹, 霾)."""
+    terms = _terms()
+    single = {word: hazard for word, hazard in terms.items() if len(word) == 1 and hazard}
+    return WordScanner(terms), single
 
 
 @cache
 def weather_words() -> list[str]:
     """Words for the segmenter's user dictionary, sorted, no duplicates."""
-    return sorted(_terms())
+    return sorted(
+        word
+        for word, category, _hazard in read_table("terms.tsv", 3)
+        if category != "harmless" and len(word) > 1
+    )
 
 
 @cache
@@ -96,10 +103,20 @@ def event_hazard(code: str, name: str = "") -> tuple[str, str]:
 
 
 def hazards_in(text: str) -> tuple[str, ...]:
-    """Hazards whose words are in the text, in the order of ``HAZARDS``."""
+    """Hazards whose words are in the text, in the order of ``HAZARDS``.
+
+    Words only: 淹 is waterlogging, but the river's where the text speaks of a flood as well.
+    """
     terms = _terms()
-    found = {terms[word] for _start, word in _hazard_scanner().find(text)}
+    scanner, single = _hazard_words()
+    found: set[str] = set()
+    rest = text
+    for _start, word in scanner.find(text):
+        found.add(terms[word])
+        rest = rest.replace(word, " ")
+    for sign in single.keys() & set(rest):
+        found.add(single[sign])
     found.discard("")
-    if "霾" in text:  # the only hazard with a name of one character
-        found.add("haze")
+    if "waterlog" not in found and "flood" not in found and "淹" in rest:
+        found.add("waterlog")
     return tuple(sorted(found, key=_HAZARD_RANK.__getitem__))

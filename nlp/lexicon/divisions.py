@@ -22,6 +22,10 @@ _SUFFIX = re.compile(
 _TOWN_SUFFIX = re.compile(rf"(?:(?:{_PEOPLES})*[镇乡]|街道|经济开发区|管理委员会|经济技术开发区)$")
 
 
+_ORDINARY = {"城区", "矿区", "郊区", "老城区", "新区", "市区"}
+"""Full names of districts that are plain words everywhere else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One way of saying one place. ``weak``: said so only where the text gives a reason to think
@@ -50,7 +54,7 @@ def _divisions() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 @cache
 def _towns() -> dict[str, str]:
-    return {code: name for code, name in read_table("towns.tsv", 2)}
+    return {row[0]: row[1] for row in read_table("towns.tsv", 2)}
 
 
 def division_name(code: str) -> str:
@@ -73,12 +77,13 @@ def _division_entries() -> Iterator[Entry]:
         old = tuple(other for other in others if _former(name, other))
         said = {name, *others}
         short = _SUFFIX.sub("", name)
-        if len(short) >= 2:
+        # districts of Taiwan's cities are called 山上, 三重, 大树: with their ending only
+        if len(short) >= 2 and not (code[:2] == "71" and level == "county"):
             said.add(short)
             # 融水县 for 融水苗族自治县
             if name.endswith(("自治县", "自治州")):
                 said.add(short + name[-1])
-        for word in said:
+        for word in said - _ORDINARY:
             yield Entry(word, name, code, level, False, old)
 
 
@@ -90,7 +95,7 @@ def _town_entries() -> Iterator[Entry]:
         if short == name or len(short) < 2:
             continue
         # 三塘 is said for 三塘镇 in Nanning; elsewhere the word alone needs a reason
-        yield Entry(short, name, code, level, weak=True)
+        yield Entry(short, name, code, level, weak=level == "street" or code[:4] != "4501")
         if name.endswith("族乡"):
             yield Entry(short + "乡", name, code, level)
 

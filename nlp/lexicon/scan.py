@@ -14,9 +14,12 @@ from operator import add
 class WordScanner:
     """A fixed set of words of two or more characters."""
 
-    __slots__ = ("_by_pair",)
+    __slots__ = ("_by_pair", "_yielding")
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], yielding: Iterable[str] = ()) -> None:
+        """``yielding``: words that give way to another one that begins inside them (下南 to 南宁
+        in 记录一下南宁)."""
+        self._yielding = frozenset(yielding)
         by_pair: dict[str, list[str]] = {}
         for word in sorted({w for w in words if len(w) >= 2}):
             by_pair.setdefault(word[:2], []).append(word)
@@ -33,11 +36,17 @@ class WordScanner:
         by_pair = self._by_pair
         found: list[tuple[int, str]] = []
         free_from = 0
+        gives_way = False
         for start, pair in enumerate(map(add, text, text[1:])):
-            if pair in by_pair and start >= free_from:
+            if pair in by_pair and (start >= free_from or gives_way):
                 for word in by_pair[pair]:
                     if text.startswith(word, start):
+                        if start < free_from:
+                            if word in self._yielding:
+                                continue
+                            found.pop()
                         found.append((start, word))
                         free_from = start + len(word)
+                        gives_way = word in self._yielding
                         break
         return found
