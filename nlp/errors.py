@@ -9,3 +9,15 @@ class NlpError(Exception):
 
 class ClaimFileError(NlpError):
     """A file of known claims cannot be read; the message names the file and the line."""
+
+
+class ModelMissing(NlpError):
+    """There is no trained model. The annotator never guesses: train one or name its file."""
+
+
+class ModelUnreadable(NlpError):
+    """The model file is damaged, or was made by another version. Train again."""
+
+
+class LabelledFileError(NlpError):
+    """A file of labelled texts cannot be read; the message names the file and the line."""

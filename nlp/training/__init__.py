@@ -1,0 +1,1 @@
+"""Train the annotator from labelled files, measure it, write its card. Imports scikit-learn."""

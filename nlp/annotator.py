@@ -1,0 +1,228 @@
+"""The one door of this package: texts in, annotations out.
+
+A batch goes through the kernel once (heads and sketch, columns of numpy), and only then becomes
+objects. Places, hazards, warnings, claims and cues are looked up for texts that speak of weather
+or of a claim; an irrelevant text costs the kernel and its words.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings as python_warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp import weights as model_file
+from nlp.claims import ClaimIndex, KnownClaim, load_library
+from nlp.cues import find_cues
+from nlp.heads import HEAD, HEADS, SPANS, best_scores, chosen_labels, probabilities
+from nlp.lexicon import hazards_in
+from nlp.places import Gazetteer
+from nlp.text import MARKERS, Segmenter, segmenter
+from nlp.types import Annotation, Kind, Rumour, Sentiment
+from nlp.warnings import find_warning
+
+MIN_CONTENT = 8
+BATCH = 512
+
+_SHOWN = str.maketrans(
+    {mark: word for mark, word in zip(MARKERS, ("链接", "@", "//@", "数字"), strict=True)}
+)
+_NAMES = tuple(head.name for head in HEADS)
+_IRRELEVANT = HEAD["kind"].start + HEAD["kind"].labels.index("irrelevant")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One batch as columns. ``scores`` (n, 18): probabilities of all heads side by side;
+    ``sketches`` (n, 64); ``exacts``, ``contents`` (n,): hash and number of content characters."""
+
+    scores: NDArray[np.float32]
+    sketches: NDArray[np.uint32]
+    exacts: NDArray[np.uint64]
+    contents: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def of(self, head: str) -> NDArray[np.float32]:
+        """Probabilities of one head, ``(n, labels)``, rows sum to 1."""
+        return self.scores[:, HEAD[head].columns]
+
+
+class Annotator:
+    """A model with the word lists and claims beside it. Load once per process."""
+
+    def __init__(self, weights: model_file.Weights, claims: Sequence[KnownClaim]) -> None:
+        self.model_version = weights.version
+        self.card: dict[str, Any] = weights.card
+        thresholds = weights.card["thresholds"]
+        self._irrelevant: float = thresholds["irrelevant"]
+        self._unsure = np.array([thresholds["unsure"][name] for name in _NAMES], np.float32)
+        self._kernel, self._clean = _fastest_kernel(weights)
+        self._gazetteer = Gazetteer.load()
+        self._claims = ClaimIndex(claims)
+        self._segmenter: Segmenter = segmenter()
+        self._turn = threading.Lock()  # the kernel keeps scratch marks
+
+    @classmethod
+    def load(
+        cls, model_path: Path | None = None, claims: Sequence[KnownClaim] | None = None
+    ) -> Annotator:
+        """The shipped model and claim library, or others.
+
+        Raises ModelMissing or ModelUnreadable: without a model nothing is guessed.
+        """
+        weights = model_file.load(model_path)
+        return cls(weights, load_library() if claims is None else claims)
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Heads and sketch only, as columns: the fast path, no object per text."""
+        with self._turn:
+            logits, sketches, exacts, contents = self._kernel.score(texts)
+        return Scores(probabilities(logits), sketches, exacts, contents)
+
+    def annotate(
+        self,
+        texts: Sequence[str],
+        *,
+        place_hints: Sequence[str | None] | None = None,
+        published: Sequence[datetime | None] | None = None,
+        reasons: bool = True,
+    ) -> list[Annotation]:
+        """One annotation per text, in order.
+
+        ``place_hints``: the accounts' shown places; ``published``: aware times, for warnings that
+        are past their time and for claims; ``reasons``: also the words that weighed.
+        """
+        done: list[Annotation] = []
+        for start in range(0, len(texts), BATCH):
+            part = slice(start, start + BATCH)
+            done += self._annotate_batch(
+                texts[part],
+                place_hints[part] if place_hints is not None else None,
+                published[part] if published is not None else None,
+                reasons,
+            )
+        return done
+
+    def _annotate_batch(
+        self,
+        texts: Sequence[str],
+        hints: Sequence[str | None] | None,
+        published: Sequence[datetime | None] | None,
+        reasons: bool,
+    ) -> list[Annotation]:
+        batch = self.score(texts)
+        chosen = chosen_labels(batch.scores)
+        best = chosen.tolist()
+        unsure = (best_scores(batch.scores) < self._unsure).tolist()
+        relevant = (batch.scores[:, _IRRELEVANT] < self._irrelevant).tolist()
+        rounded = np.round(batch.scores.astype(np.float64), 4).tolist()
+        cleaned = self._clean(texts)
+        why = self._reasons(texts, cleaned, chosen) if reasons else [{}] * len(texts)
+        sketches = batch.sketches.astype(">u4").tobytes().hex()
+        contents = batch.contents.tolist()
+        exacts = batch.exacts.tolist()
+
+        annotations: list[Annotation] = []
+        for i, text in enumerate(texts):
+            kind, sentiment, urgency, rumour = (
+                head.labels[number] for head, number in zip(HEADS, best[i], strict=True)
+            )
+            clean = cleaned[i]
+            tokens = self._segmenter.search_tokens(clean)
+            at = published[i] if published is not None else None
+            speaks = relevant[i] or rumour != "none"
+            row = rounded[i]
+            annotations.append(
+                Annotation(
+                    model=self.model_version,
+                    relevant=relevant[i],
+                    kind=cast(Kind, kind),
+                    sentiment=cast(Sentiment, sentiment),
+                    urgency=int(urgency),
+                    rumour=cast(Rumour, rumour),
+                    scores={
+                        h.name: dict(zip(h.labels, row[h.columns], strict=True)) for h in HEADS
+                    },
+                    reasons=why[i],
+                    unsure=tuple([n for n, weak in zip(_NAMES, unsure[i], strict=True) if weak])
+                    if any(unsure[i])
+                    else (),
+                    hazards=hazards_in(text) if speaks else (),
+                    places=self._gazetteer.find(text, hints[i] if hints is not None else None)
+                    if speaks
+                    else (),
+                    claims=self._claims.match(text, tokens, rumour, at) if speaks else (),
+                    warning=find_warning(text, at) if speaks else None,
+                    cues=find_cues(clean),
+                    sketch=sketches[i * 512 : i * 512 + 512] if contents[i] >= MIN_CONTENT else "",
+                    exact=f"{exacts[i]:016x}",
+                    tokens=tokens,
+                )
+            )
+        return annotations
+
+    def _reasons(
+        self, texts: Sequence[str], cleaned: Sequence[str], chosen: NDArray[np.int64]
+    ) -> list[dict[str, list[tuple[str, float]]]]:
+        words = [self._segmenter.cut(text) for text in cleaned]
+        with self._turn:
+            top, weight = self._kernel.explain(texts, chosen, words, SPANS)
+        values = np.round(weight.astype(np.float64), 3).tolist()
+        reasons: list[dict[str, list[tuple[str, float]]]] = []
+        for said, numbers, weights in zip(words, top.tolist(), values, strict=True):
+            shown: dict[str, list[tuple[str, float]]] = {}
+            for name, ns, ws in zip(_NAMES, numbers, weights, strict=True):
+                shown[name] = [
+                    (said[n].translate(_SHOWN), w) for n, w in zip(ns, ws, strict=True) if n >= 0
+                ]
+            reasons.append(shown)
+        return reasons
+
+
+def _fastest_kernel(weights: model_file.Weights) -> tuple[Any, Any]:
+    """The compiled kernel and cleaner, or the portable ones where numba cannot be imported."""
+    try:
+        from nlp import kernel
+    except ImportError as error:
+        from nlp import portable
+
+        python_warnings.warn(
+            f"numba cannot be imported ({error}); the annotator runs about thirty times slower. "
+            "Install numba to get its speed back; the answers are the same.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return portable.Kernel(weights), portable.clean_texts
+    return kernel.Kernel(weights), kernel.clean_texts
+
+
+def to_json_line(id: Any, annotation: Annotation) -> dict[str, Any]:  # noqa: A002
+    """One annotation as ``tingfeng annotate --json`` prints it."""
+    return {
+        "id": id,
+        "relevant": annotation.relevant,
+        "kind": annotation.kind,
+        "sentiment": annotation.sentiment,
+        "urgency": annotation.urgency,
+        "rumour": annotation.rumour,
+        "hazards": list(annotation.hazards),
+        "places": [{"adcode": p.adcode, "name": p.name} for p in annotation.places],
+        "claims": [
+            {"id": c.id, "similarity": round(c.similarity, 4), "level": c.level}
+            for c in annotation.claims
+        ],
+        "scores": annotation.scores,
+        "reasons": {
+            head: [[word, weight] for word, weight in words]
+            for head, words in annotation.reasons.items()
+        },
+    }

@@ -1,0 +1,104 @@
+"""The model card, written by the training command and by nobody else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nlp.heads import HEADS, chosen_labels, probabilities
+from nlp.kernel import Kernel
+from nlp.training.labelled import LabelledText, read_files
+
+_PARTS = {"real": "real posts", "own": "our own writing"}
+
+_LIMITS = """\
+## What it is for
+
+It sorts posts for a duty officer. Every label is a machine's reading and shows the words that
+weighed; it is never a verdict. `rumour` says "there is a claim to check", never "this is false".
+A text decides alone: the model sees neither pictures nor the account nor what is replied to.
+
+## Limits
+
+- The real posts come mostly from two events (Beijing 2020, Henan 2021). Another kind of event, a
+  dialect or a new way of speaking lowers every figure; look at the share of *unsure*.
+- Rumour is written style: a calm sentence that states a falsehood without hearsay looks like news,
+  and a first-hand report that begins with "I heard" looks like a rumour.
+- Irony is read as what it says. Metaphors and fan texts about rain, heat, floods or storms are
+  told apart by their company only.
+- Questions and denials are rare among real posts (85 and 182): their figures swing.
+- Only the first 4,000 characters of a text are read.
+- Cross-validation keeps near-copies together, and our own texts on one matter; it does not hold
+  out whole events, so figures under a new event are lower.
+"""
+
+
+def hard_examples() -> list[LabelledText]:
+    """A few texts of our own writing that are meant to be difficult. Never trained on."""
+    path = Path(str(files("nlp.training") / "corpus" / "hard.jsonl"))
+    return read_files([path], for_training=False)
+
+
+def known_failures(kernel: Kernel) -> list[str]:
+    """The hard examples that this model gets wrong, a line each."""
+    rows = hard_examples()
+    chosen = chosen_labels(probabilities(kernel.score([row.text for row in rows])[0]))
+    lines: list[str] = []
+    for row, numbers in zip(rows, chosen.tolist(), strict=True):
+        wrong = [
+            f"{head.name} {head.labels[n]}, should be {head.labels[row.labels[head.name]]}"
+            for head, n in zip(HEADS, numbers, strict=True)
+            if n != row.labels[head.name]
+        ]
+        if wrong:
+            lines.append(f"- {row.text} — {'; '.join(wrong)}")
+    return lines
+
+
+def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = None) -> None:
+    """Write ``MODEL_CARD.md``. ``failures``: lines on hard examples that the model gets wrong."""
+    lines = [
+        "# The annotator's model",
+        "",
+        f"Version `{card['version']}`, trained on {card['trained_on']}, seed {card['seed']}. Made by",
+        "`tingfeng train`; do not edit by hand.",
+        "",
+        "A shared vocabulary of 64,000 hashed character 1- to 3-grams; balanced linear support",
+        "vectors and one hidden layer of 45 units at most, mixed by a logistic regression per head.",
+        "",
+        "## Data",
+        "",
+        "| set | texts | licence |",
+        "| --- | ---: | --- |",
+        *(f"| {d['set']} | {d['texts']:,} | {d['licence']} |" for d in card["data"]),
+        "",
+        "`real` and `own` are labelled by the guide in `docs/annotation.md`. The other sets lend the",
+        "hidden layer vocabulary through tasks of their own; SMP emotions also train sentiment, at a",
+        "weight of .2. Nothing is trained on `weibo21`.",
+        "",
+        f"## Scores, {card['folds']}-fold cross-validation",
+        "",
+        "Accuracy with the half width of its 95 % interval, macro-F1, expected calibration error.",
+        "",
+        "| head | set | n | accuracy | macro-F1 | ECE |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for head in HEADS:
+        for part, scores in card["scores"].items():
+            s = scores[head.name]
+            lines.append(
+                f"| {head.name} | {_PARTS[part]} | {s['n']:,} | {s['accuracy']:.3f} "
+                f"±{s['half_interval']:.3f} | {s['macro_f1']:.3f} | {s['ece']:.3f} |"
+            )
+    lines += ["", "Help calls, at the threshold that finds 95 % of them:", ""]
+    for part, at in card["help"].items():
+        lines.append(
+            f"- {_PARTS[part]}: precision {at['precision']:.3f} at recall {at['recall']:.3f} "
+            f"(P(help) ≥ {at['threshold']:.3f})"
+        )
+    unsure = ", ".join(f"{name} < {p:.2f}" for name, p in card["thresholds"]["unsure"].items())
+    lines += ["", f"A head answers *unsure* below: {unsure}.", "", _LIMITS]
+    if failures is not None:
+        lines += ["## Known failures, on examples of our own writing", "", *failures, ""]
+    path.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,80 @@
+"""How good a set of probabilities is. Small, so that training and evaluation agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score, precision_recall_curve
+
+BINS = 15
+WINDOW = 400
+SURE_ENOUGH = 0.5
+
+
+def calibration_error(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error: mean gap of confidence and accuracy over 15 equal bins."""
+    bins = np.minimum((best * BINS).astype(int), BINS - 1)
+    gap = 0.0
+    for b in range(BINS):
+        inside = bins == b
+        if inside.any():
+            gap += float(inside.mean()) * abs(
+                float(best[inside].mean()) - float(right[inside].mean())
+            )
+    return gap
+
+
+def head_scores(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> dict[str, Any]:
+    """``accuracy, macro_f1, ece, n`` and the half width of accuracy's 95 % interval.
+
+    ``macro_f1`` runs over the labels that occur in ``truth``.
+    """
+    chosen = scores.argmax(axis=1)
+    right = chosen == truth
+    accuracy = float(right.mean())
+    return {
+        "accuracy": round(accuracy, 4),
+        "macro_f1": round(
+            float(f1_score(truth, chosen, labels=np.unique(truth), average="macro")), 4
+        ),
+        "ece": round(calibration_error(scores.max(axis=1), right), 4),
+        "n": len(truth),
+        "half_interval": round(1.96 * float(np.sqrt(accuracy * (1 - accuracy) / len(truth))), 4),
+    }
+
+
+def precision_at_recall(
+    score: NDArray[np.float32], truth: NDArray[np.bool_], recall: float
+) -> dict[str, float]:
+    """Best precision among thresholds that reach the recall, and that threshold."""
+    precisions, recalls, thresholds = precision_recall_curve(truth, score)
+    reached = recalls[:-1] >= recall
+    best = int(np.argmax(np.where(reached, precisions[:-1], -1)))
+    return {
+        "threshold": round(float(thresholds[best]), 4),
+        "precision": round(float(precisions[best]), 4),
+        "recall": round(float(recalls[best]), 4),
+    }
+
+
+def unsure_below(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """The probability under which a head should say that it is unsure.
+
+    Answers are sorted by confidence; the threshold is the last place where ``WINDOW`` neighbours
+    are right less often than ``SURE_ENOUGH``. 0 when the head is never that weak.
+    """
+    order = np.argsort(best, kind="stable")
+    window = min(WINDOW, len(order))
+    summed = np.concatenate(([0], np.cumsum(right[order])))
+    local = (summed[window:] - summed[:-window]) / window
+    weak = np.flatnonzero(local < SURE_ENOUGH)
+    if not len(weak):
+        return 0.0
+    return round(float(best[order[weak[-1] + window // 2]]), 3)
+
+
+def highest_missing(score: NDArray[np.float32], missed: float) -> float:
+    """The threshold that a share ``missed`` of the scores reaches or passes."""
+    return round(float(np.quantile(score, 1 - missed)), 4)

@@ -1,0 +1,157 @@
+"""The two stages of a fit.
+
+First stage, two views of a text over the same pruned vocabulary: balanced linear support vectors
+per head, and the hidden layer trained on all tasks. Pruning comes before both: an n-gram stays for
+the largest weight any head gives it, times the square root of how many texts hold it; everything
+is fitted again on what stays.
+
+Second stage: a logistic regression per head over the scores of *all* heads from both views, fitted
+on scores of texts that the first stage had not seen. It lets heads inform one another (a help call
+is rarely cheerful) and gives probabilities that mean what they say. Being linear in the scores,
+it folds into the first stage's weights, so that serving pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from nlp.heads import COLUMNS, HEADS
+from nlp.training.labelled import TASKS, LabelledText
+from nlp.training.network import Network, train_network
+from nlp.training.vocabulary import Features, gram_weights, weighted
+from nlp.weights import MAX_HIDDEN
+
+VOCABULARY = 64_000
+PENALTY = 0.25  # LinearSVC's C
+STACK_PENALTY = 0.3
+SIDE_WEIGHT = 0.2
+BALANCE = 0.5  # exponent of the class weights in the hidden layer; 1 = fully balanced
+
+TASK_SPANS = np.cumsum([0] + [len(labels) for labels in TASKS.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """``number`` (texts, tasks), -1 = unknown; ``weight`` (texts,); ``guide``, ``own`` (texts,)."""
+
+    number: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    guide: NDArray[np.bool_]
+    own: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: Sequence[LabelledText]) -> Labels:
+        number = np.full((len(rows), len(TASKS)), -1, np.int64)
+        for i, row in enumerate(rows):
+            for t, task in enumerate(TASKS):
+                number[i, t] = row.labels.get(task, -1)
+        guide = np.array([row.guide for row in rows])
+        weight = np.where(guide, 1.0, SIDE_WEIGHT)
+        return cls(number, weight, guide, np.array([row.own for row in rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """``columns``: which n-grams of the features stay; ``linear`` (V, 18), ``bias`` (18,)."""
+
+    columns: NDArray[np.int64]
+    gram_weight: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    network: Network
+
+    def scores(self, features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Both views of some texts side by side, ``(rows, 36)``."""
+        matrix = features.matrix[rows][:, self.columns].tocsr()
+        flat = np.asarray(weighted(matrix, self.gram_weight) @ self.linear + self.bias, np.float32)
+        return np.hstack([flat, self.network.logits(matrix)[:, :COLUMNS]])
+
+
+@dataclass(frozen=True, slots=True)
+class SecondStage:
+    """``mixing`` (36, 18), ``bias`` (18,): scores of both views to logits."""
+
+    mixing: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(scores @ self.mixing + self.bias, np.float32)
+
+
+def fit_first(
+    features: Features, labels: Labels, train: NDArray[np.bool_], seed: int
+) -> FirstStage:
+    """Prune, fit again, both views. ``train``: which texts may be learned from."""
+    guide = np.flatnonzero(train & labels.guide)
+    full = gram_weights(features.texts_with, features.matrix.shape[0])
+    rough, _ = _fit_linear(weighted(features.matrix[guide], full), labels, guide, seed)
+    strength = np.abs(rough) / np.sqrt((rough**2).mean(axis=0))
+    worth = strength.max(axis=1) * np.sqrt(np.minimum(features.texts_with, 200))
+    columns = np.sort(np.argsort(-worth, kind="stable")[:VOCABULARY]).astype(np.int64)
+
+    kept = features.only(columns)
+    weights = gram_weights(kept.texts_with, kept.matrix.shape[0])
+    rows = np.flatnonzero(train)
+    linear, bias = _fit_linear(weighted(kept.matrix[rows], weights), labels, rows, seed)
+    network = train_network(
+        kept.matrix[rows],
+        labels.number[rows],
+        _network_weights(labels, rows),
+        TASK_SPANS.astype(np.int64),
+        MAX_HIDDEN,
+        seed,
+    )
+    return FirstStage(columns, weights, linear, bias, network)
+
+
+def _fit_linear(
+    matrix: object, labels: Labels, rows: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    weights = np.zeros((matrix.shape[1], COLUMNS), np.float32)  # type: ignore[attr-defined]
+    bias = np.zeros(COLUMNS, np.float32)
+    for t, head in enumerate(HEADS):
+        known = labels.number[rows, t] >= 0
+        truth = labels.number[rows[known], t]
+        weight = labels.weight[rows[known]]
+        share = np.bincount(truth, weight, len(head.labels))
+        balance = weight.sum() / (len(head.labels) * np.maximum(share, 1e-9))
+        model = LinearSVC(C=PENALTY, tol=0.01, random_state=seed)
+        model.fit(matrix[known], truth, sample_weight=weight * balance[truth])  # type: ignore[index]
+        if len(model.classes_) != len(head.labels):
+            raise ValueError(f"some label of {head.name} has no text; add texts that show it")
+        weights[:, head.columns] = model.coef_.T
+        bias[head.columns] = model.intercept_
+    return weights, bias
+
+
+def _network_weights(labels: Labels, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    weights = np.zeros((len(rows), len(TASKS)), np.float32)
+    for t, task in enumerate(TASKS):
+        truth = labels.number[rows, t]
+        known = truth >= 0
+        if not known.any():
+            continue
+        share = np.bincount(truth[known], minlength=len(TASKS[task])).astype(float)
+        balance = (share.sum() / (len(share) * np.maximum(share, 1))) ** BALANCE
+        weight = balance[truth[known]]
+        weights[known, t] = weight / weight.mean() * labels.weight[rows[known]]
+    return weights
+
+
+def fit_second(scores: NDArray[np.float32], labels: Labels, rows: NDArray[np.int64]) -> SecondStage:
+    """``scores`` (rows, 36) must come from first stages that had not seen those rows."""
+    mixing = np.zeros((scores.shape[1], COLUMNS), np.float32)
+    bias = np.zeros(COLUMNS, np.float32)
+    spread = scores.std(axis=0) + 1e-6  # equal spread first: the fit converges in few steps
+    for t, head in enumerate(HEADS):
+        model = LogisticRegression(C=STACK_PENALTY, max_iter=1000)
+        model.fit(scores / spread, labels.number[rows, t])
+        mixing[:, head.columns] = model.coef_.T / spread[:, None]
+        bias[head.columns] = model.intercept_
+    return SecondStage(mixing, bias)
