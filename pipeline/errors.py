@@ -4,9 +4,11 @@
     ├── SettingsError          a setting is wrong; the text names it and says what to write
     ├── NotNow                 try again later: the handler keeps its place and backs off
     │   ├── StoreBusy          the database is locked or unreachable
-    │   └── EngineDown         bus or index does not answer
+    │   ├── EngineDown         bus or index does not answer
+    │   └── LostLease          this member was too slow; another one took its messages over
     ├── Never                  give up on this message: it goes to the dead letters
     │   └── BadMessage         the bytes are not what the topic carries
+    ├── StageStopped           too many messages were refused; a person must look
     └── DeskError              a person asked for something the desk refuses
         ├── IllegalTransition  the state table has no such move
         ├── NotAllowed         the role has no right to the act
@@ -38,6 +40,14 @@ class StoreBusy(NotNow):
 
 class EngineDown(NotNow):
     """The bus or the index does not answer."""
+
+
+class LostLease(NotNow):
+    """A slow consumer lost its partitions; what it polled is handled again."""
+
+
+class StageStopped(TingfengError):
+    """A stage refused so many messages that going on would hide a fault."""
 
 
 class Never(TingfengError):
