@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from heapq import nlargest
 from operator import add
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +53,9 @@ MIN_CONTENT = 8
 """Content characters below which a text only ever suggests."""
 MOST = 3
 """Claims suggested for one text at most."""
+MOST_TEXT = 2000
+MOST_CLAUSES = 48
+"""Bounds, so that no text is slow: characters read, clauses compared."""
 
 _DENIES = re.compile(
     r"没有?(?!想到)|未(?!来|成年)|并非|不是|不会|不能|无(?!法|数|人机|情)|取消|解除|虚惊|演练|排除|误"
@@ -61,6 +65,7 @@ _DENIES = re.compile(
 _GATE_SHARE = 0.10
 """Share of a claim's pair weight that a text must hold to be compared at all."""
 _GATE_HITS = 3
+_GATE_MOST = 16
 _COMMON_PAIR = 4.5
 """Pairs of less weight (seen in more than about 1 post in 8) do not open the gate."""
 
@@ -136,14 +141,22 @@ class ClaimIndex:
         without it a claim that holds no figure or date is never confirmed. ``tokens`` is not
         needed by this matcher; it is part of the call so that another one may use it.
         """
-        candidates = self._gate(text)
+        if len(text) > MOST_TEXT:
+            text = text[:MOST_TEXT]
+        candidates, hits = self._gate(text)
         if not candidates:
             return ()
         told = stance(text)
         asks = told != "repeat" or rumour in ("question", "debunk")
         threshold = min(self._suggest, SUGGEST_QUESTION) if asks else self._suggest
         best: dict[int, tuple[float, str]] = {}
+        looked_at = 0
         for clause in grams.clauses(text):
+            if len(hits.intersection(map(add, clause, clause[1:]))) < 2:
+                continue
+            looked_at += 1
+            if looked_at > MOST_CLAUSES:
+                break
             found = grams.grams(clause)
             length = 0.0
             for number in candidates:
@@ -188,17 +201,20 @@ class ClaimIndex:
         pair_mass = sum(map(grams.weight, pairs)) or 1.0
         return _Held(claim, vectors, pairs, pair_mass, particulars, area, _day(claim.date))
 
-    def _gate(self, text: str) -> list[int]:
-        """Numbers of the claims worth comparing; most posts end here."""
+    def _gate(self, text: str) -> tuple[list[int], frozenset[str]]:
+        """Numbers of the claims worth comparing, and the pairs met; most posts end here."""
         postings = self._postings
-        hits = postings.keys() & set(map(add, text, text[1:]))
+        hits = frozenset(postings.keys() & set(map(add, text, text[1:])))
         if len(hits) < _GATE_HITS:
-            return []
+            return [], hits
         shares: dict[int, float] = {}
         for pair in hits:
             for number, share in postings[pair]:
                 shares[number] = shares.get(number, 0.0) + share
-        return [number for number, share in shares.items() if share >= _GATE_SHARE]
+        worth = [number for number, share in shares.items() if share >= _GATE_SHARE]
+        if len(worth) > _GATE_MOST:
+            worth = nlargest(_GATE_MOST, worth, key=shares.__getitem__)
+        return worth, hits
 
     def _judge(
         self,

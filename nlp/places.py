@@ -17,9 +17,15 @@ from functools import cache
 from nlp.lexicon import WordScanner, read_lines
 from nlp.lexicon.divisions import Entry, all_entries, division_name
 from nlp.types import Place
+from nlp.unlisted import unlisted_places
 
-HOME_CITY = "450100"
+HOME_CITY = "4501"
 HOME_PROVINCE = "45"
+
+MOST_TEXT = 4000
+MOST_HINT = 60
+MOST_NAMES = 32
+"""Bounds, so that no text is slow: characters read of a text and of an account's place, names."""
 
 # How much a level says about where: the most telling place of a text comes first.
 _RANK = {
@@ -51,38 +57,6 @@ _AFTER = re.compile(
     r"(?:县城|城区|人民|老家|境内|全[县区市]|各[乡镇]|气象|消防|交警|公安|应急|水文|[县区市])"
 )
 _AFTER_LOCAL = re.compile(r"(?:这边|那边|一带|本地|[又也]?下[大暴]?[雨雪]|[又也]?打雷|[多有降]雨)")
-# The ending of a name we do not hold (云表镇, 八面山瑶族乡, 拉浪水库), and what may follow it.
-_ENDING = re.compile(
-    r"(水电站|水库|大桥|大坝|立交|隧道|高速|机场|街道|大道|[镇乡路村岛]|(?<=[东西南北])站)"
-    r"(?=$|[^一-龥]|[的在有又被和与及到这那边一上下口附全发今昨已积水淹停出塌进北南东西段政中卫小往从"
-    r"处地老群干对受因部桥])"
-)
-_LEADS = "在到从去于和与跟往至沿离过县区市省州把说讲听是回住由经自"
-_RUN = re.compile(r"[一-龥]*$")
-_LEVEL_OF_END = {
-    "水电站": "reservoir",
-    "水库": "reservoir",
-    "大坝": "reservoir",
-    "大桥": "bridge",
-    "立交": "bridge",
-    "隧道": "road",
-    "高速": "road",
-    "大道": "road",
-    "街道": "street",
-    "机场": "landmark",
-    "镇": "town",
-    "乡": "town",
-    "村": "village",
-    "路": "road",
-    "岛": "landmark",
-    "站": "landmark",
-}
-_NOT_A_NAME = re.compile(
-    r"[的了着这那哪每各某本几半么什啥都也又再还就只很没不是被把给跟走修封堵让问绕等说讲听跑停淹积塌断跨怕别找过]|"
-    r"^(?:[全两各一整隔我你他咱同盘回出乡城]|目前|部分|国家|方向|低洼|今早|昨晚|水泥|气象|乡间|"
-    r"进|沿|高速|地铁|公交|火车|客运|汽车|服务|加油|收费|变电|泵|充电|雨量|监测|自动)|"
-    r"懂|以[上下内外]|盘山|低洼|认得|请|(?:[上已]|线|泥|板|马|公|铁|道|山|时候|条|分|段|放|枉|考|门|水|冻|场|小|家|乡|城|农|个|们|岔|近|远|半|桥|街|涉|孤|江心)$"
-)
 # Roads and towns bear the same names everywhere; a landmark only beside another city's name.
 _ANYWHERE = {"road", "town", "street"}
 _BESIDE = {"landmark", "bridge", "lake", "station", "flood_point", "facility"}
@@ -135,11 +109,12 @@ class Gazetteer:
         ``place_hint`` is the account's own place (广西 南宁, or a division code); it decides
         between places of one name, and comes last itself with ``start = end = -1``.
         """
-        hint = self._read_hint(place_hint) if place_hint else ()
-        raw = self._scanner.find(text)
-        found = [self._extend(text, start, name) for start, name in raw] if raw else []
-        places = self._settle(text, [f for f in found if f is not None], hint)
-        places = self._add_unknown(text, places, hint)
+        hint = self._read_hint(place_hint[:MOST_HINT]) if place_hint else ()
+        if len(text) > MOST_TEXT:
+            text = text[:MOST_TEXT]
+        found = self._mentions(text)
+        places = self._settle(text, found, hint) if found else []
+        places += unlisted_places(text, places, hint[0].adcode if hint else "")
         if len(places) > 1:
             places.sort(key=lambda p: (-_score(p), p.start))
         if not hint:
@@ -147,6 +122,20 @@ class Gazetteer:
         return (*places, *(h for h in hint if all(h.adcode != p.adcode for p in places)))
 
     # -- finding -----------------------------------------------------------------------------
+
+    def _mentions(self, text: str) -> list[_Found]:
+        """Names in the text, each twice at most: one in doubt may be clear further on."""
+        found: list[_Found] = []
+        times: dict[str, int] = {}
+        for start, name in self._scanner.find(text, MOST_NAMES * 8):
+            seen = times.get(name, 0)
+            if seen == 2 or len(found) == MOST_NAMES:
+                continue
+            mention = self._extend(text, start, name)
+            if mention is not None:
+                times[name] = seen + 1
+                found.append(mention)
+        return found
 
     def _extend(self, text: str, start: int, name: str) -> _Found | None:
         """The name as it stands in the text, or nothing where it is part of another word."""
@@ -199,9 +188,13 @@ class Gazetteer:
             if f.name not in self._homonyms and _stands_alone(f.entries)
         ]
         settled: list[Place] = []
+        taken: set[str] = set()
         for f in found:
+            if f.name in taken:
+                continue
             place = self._choose(text, f, sure, hint, strict)
             if place is not None:
+                taken.add(f.name)
                 settled.append(place)
         return settled
 
@@ -244,7 +237,9 @@ class Gazetteer:
             if doubtful:
                 why = "前后的字表明是地名"
             elif len(entries) > 1:
-                why = "同名地点中取本市的" if chosen.adcode.startswith("4501") else "同名取常指的"
+                why = (
+                    "同名地点中取本市的" if chosen.adcode.startswith(HOME_CITY) else "同名取常指的"
+                )
         if chosen.said in chosen.old:
             why = f"{chosen.said}今为{chosen.name}" + (f"；{why}" if why else "")
         rest = _listed(e for e in entries if e is not chosen)
@@ -288,43 +283,6 @@ class Gazetteer:
         related = [code for _start, _end, code in others if _related(chosen.adcode, code)]
         return division_name(max(related, key=len)) or "上级地名"
 
-    # -- names we do not hold ----------------------------------------------------------------
-
-    def _add_unknown(self, text: str, places: list[Place], hint: tuple[Place, ...]) -> list[Place]:
-        """Names told only by their ending; their code is that of the division named with them."""
-        for match in _ENDING.finditer(text):
-            start = _name_start(text, match.start(), places)
-            end = match.end()
-            if start < 0 or any(place.start < end and start < place.end for place in places):
-                continue
-            if _NOT_A_NAME.search(text[start : match.start()]):
-                continue
-            code = _before(places, start) or (hint[0].adcode if hint else "")
-            why = "词库之外，按名称结尾识别" + ("" if code else "，所在地未知")
-            level = _LEVEL_OF_END[match.group(1)]
-            places.append(Place(code, text[start:end], start, end, level, why))
-        return places
-
-
-def _name_start(text: str, ending: int, places: list[Place]) -> int:
-    """Where the name before an ending begins, -1 when nothing marks its beginning."""
-    longest = 5 if text[ending] == "乡" else 4 if text[ending] in "水大机立隧" else 3
-    floor = max((p.end for p in places if p.end <= ending), default=0)
-    low = max(floor, ending - longest)
-    run = _RUN.search(text, low, ending)
-    start = run.start() if run is not None else ending
-    lead = max((text.rfind(sign, start, ending) for sign in _LEADS), default=-1)
-    if lead >= 0:
-        start = lead + 1
-    elif (
-        start == low
-        and low > floor
-        and "一" <= text[low - 1] <= "龥"
-        and text[low - 1] not in _LEADS
-    ):
-        return -1
-    return start if ending - start >= 2 else -1
-
 
 def _related(code: str, other: str) -> bool:
     return bool(code and other) and (_within(code, other) or _within(other, code))
@@ -340,15 +298,6 @@ def _stands_alone(entries: tuple[Entry, ...]) -> bool:
 
 def _listed(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(f"{entry.adcode} {_full_name(entry)}" for entry in entries)[:6]
-
-
-def _before(places: list[Place], start: int) -> str:
-    """Code of the last division named before a position, else of the first one after it."""
-    divisions = [p for p in places if p.adcode and p.adcode != "100000"]
-    before = [p for p in divisions if p.start < start]
-    if before:
-        return max(before, key=lambda p: p.start).adcode
-    return divisions[0].adcode if divisions else ""
 
 
 def _score(place: Place) -> int:

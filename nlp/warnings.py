@@ -11,11 +11,16 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from itertools import islice
 
 from nlp.lexicon import signal_hazards
 from nlp.types import Colour, WarningAction, WarningMention
 
 BEIJING = timezone(timedelta(hours=8))
+
+MOST_TEXT = 4000
+MOST_MENTIONS = 12
+"""Bounds, so that no text is slow: characters and mentions read."""
 
 STALE_AFTER = timedelta(hours=24)
 """A warning told anew a day after its stated time is old news: signals last hours."""
@@ -144,12 +149,13 @@ def find_warnings(text: str, published_at: datetime | None = None) -> tuple[Warn
     ``flags``: ``unsourced`` when the text names no station or no time; ``stale`` when its stated
     time lies more than ``STALE_AFTER`` before ``published_at`` (aware; needed for this flag).
     """
+    text = text[:MOST_TEXT]
     if _GATE.search(text) is None:
         return ()
     found: list[WarningMention] = []
     seen: set[tuple[str, Colour | None, str]] = set()
     source: tuple[str, str, bool] | None = None
-    for match in _mention().finditer(text):
+    for match in islice(_mention().finditer(text), MOST_MENTIONS):
         if not _is_warning(text, match):
             continue
         if source is None:

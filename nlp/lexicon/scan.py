@@ -31,8 +31,8 @@ class WordScanner:
         """Whether any word *may* be in the text (its first two characters are)."""
         return not self._by_pair.keys().isdisjoint(map(add, text, text[1:]))
 
-    def find(self, text: str) -> list[tuple[int, str]]:
-        """(start, word) of the words in the text, left to right, the longest at each place."""
+    def find(self, text: str, most: int = 1 << 30) -> list[tuple[int, str]]:
+        """(start, word) of the first ``most`` words in the text, the longest at each place."""
         by_pair = self._by_pair
         found: list[tuple[int, str]] = []
         free_from = 0
@@ -49,4 +49,6 @@ class WordScanner:
                         free_from = start + len(word)
                         gives_way = word in self._yielding
                         break
+                if len(found) >= most:
+                    break
         return found

@@ -212,7 +212,8 @@ def test_stance_on_written_posts() -> None:
 def test_claims_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "claims.jsonl"
     path.write_text(
-        '{"id": "A", "claim": "水库要泄洪", "verdict": "失实", "place": "南宁", "hazard": "flood"}\n'
+        '{"id": "A", "claim": "水库要泄洪", "verdict": "失实", "place": "南宁", '
+        '"hazard": "flood"}\n'
         "\n"
         '{"id": 7, "claim": "停水三天", "new_field": 1}\n',
         encoding="utf-8",
