@@ -126,10 +126,27 @@ ASSIGNMENT_MOVES: dict[AssignmentState, frozenset[AssignmentState]] = {
     ),
     AssignmentState.REPLIED: frozenset({AssignmentState.ACCEPTED, AssignmentState.RETURNED}),
     AssignmentState.RETURNED: frozenset({AssignmentState.REPLIED, AssignmentState.REASSIGNED}),
-    AssignmentState.HANDED_BACK: frozenset({AssignmentState.REASSIGNED}),
+    AssignmentState.HANDED_BACK: frozenset(
+        # ACCEPTED: the desk agrees that nothing more is to be done
+        {AssignmentState.REASSIGNED, AssignmentState.ACCEPTED}
+    ),
     AssignmentState.ACCEPTED: frozenset(),
     AssignmentState.REASSIGNED: frozenset(),
 }
+
+
+OPEN_ASSIGNMENT = frozenset(
+    {
+        AssignmentState.SENT,
+        AssignmentState.RECEIVED,
+        AssignmentState.REPLIED,
+        AssignmentState.RETURNED,
+        AssignmentState.HANDED_BACK,
+    }
+)
+"""Somebody still owes something: the office, or the desk its decision."""
+
+PARTS: dict[str, str] = {"lead": "牵头", "helper": "协办"}
 
 
 class HelpState(StrEnum):
@@ -151,6 +168,8 @@ HELP_MOVES: dict[HelpState, frozenset[HelpState]] = {
     HelpState.ANSWERED: frozenset({HelpState.CLOSED, HelpState.PASSED}),
     HelpState.CLOSED: frozenset({HelpState.NEW}),
 }
+
+REPORT_STAGES: tuple[str, ...] = ("初报", "续报", "终报")
 
 HELP_RECEIVERS: tuple[str, ...] = ("119", "110", "120", "应急管理局", "防汛办", "12345")
 

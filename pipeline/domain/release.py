@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class ClarificationStatus(StrEnum):
@@ -36,7 +40,8 @@ class ClarificationStatus(StrEnum):
 CLARIFICATION_MOVES: dict[ClarificationStatus, frozenset[ClarificationStatus]] = {
     ClarificationStatus.DRAFT: frozenset(
         # SIGN from DRAFT is the emergency path (重大, 特别重大): the two checks follow within 2 h
-        {ClarificationStatus.CHECK, ClarificationStatus.SIGN}
+        # WITHDRAWN from DRAFT is a draft given up; it was never public
+        {ClarificationStatus.CHECK, ClarificationStatus.SIGN, ClarificationStatus.WITHDRAWN}
     ),
     ClarificationStatus.CHECK: frozenset({ClarificationStatus.SECRECY, ClarificationStatus.DRAFT}),
     ClarificationStatus.SECRECY: frozenset({ClarificationStatus.SIGN, ClarificationStatus.DRAFT}),
@@ -91,3 +96,33 @@ class Step(StrEnum):
     @property
     def label(self) -> str:
         return {"check": "业务核稿", "secrecy": "保密审查", "sign": "签发"}[self.value]
+
+
+OPEN_CLARIFICATION = frozenset(
+    {
+        ClarificationStatus.DRAFT,
+        ClarificationStatus.CHECK,
+        ClarificationStatus.SECRECY,
+        ClarificationStatus.SIGN,
+        ClarificationStatus.SIGNED,
+    }
+)
+"""Written and neither out nor given up."""
+
+PORTAL = "portal"
+"""The first channel of every release."""
+
+
+def release_number(short: str, year: int, n: int) -> str:
+    """Verification number, as 南气辟〔2026〕0007号."""
+    return f"{short}辟〔{year}〕{n:04d}号"
+
+
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """The bytes whose SHA-256 a release carries: JSON with sorted keys, no spaces, UTF-8."""
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical form, hexadecimal."""
+    return hashlib.sha256(canonical(content)).hexdigest()

@@ -95,6 +95,8 @@ RIGHTS: dict[str, frozenset[Role]] = {
     # help calls
     "pass_help": _DESK,
     "open_vault": _DESK,
+    "hold_evidence": _DESK,
+    "destroy_contacts": frozenset({Role.LEADER}),
     # reports and reviews
     "write_report": _DESK,
     "sign_report": frozenset({Role.LEADER}),
