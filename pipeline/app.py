@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nlp.annotator import Annotator
-from nlp.claims import KnownClaim
 from pipeline.bus.base import Bus
 from pipeline.bus.sqlite import SqliteBus
 from pipeline.clock import Clock, DrillClock, WallClock
@@ -27,10 +27,13 @@ from pipeline.errors import SettingsError
 from pipeline.index.base import Index
 from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
-from pipeline.stages.detect import Detector
-from pipeline.stages.ingest import Ingest
-from pipeline.store.seen import Seen
 from pipeline.store.sql import Store, sqlite_url
+
+if TYPE_CHECKING:
+    from nlp.annotator import Annotator
+    from nlp.claims import KnownClaim
+    from pipeline.stages.detect import Detector
+    from pipeline.stages.ingest import Ingest
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -83,6 +86,35 @@ def make_clock(settings: Settings) -> Clock:
     return DrillClock.load(path) if path.exists() else WallClock()
 
 
+def open_bus(settings: Settings) -> closing[Bus]:
+    """The bus alone, for commands that need nothing else."""
+    return closing(SqliteBus(settings.posts_db, clock=make_clock(settings)))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFiles:
+    """The rule files of a folder, read and checked."""
+
+    desk: DeskRules
+    detect: Rules
+    levels: Levels
+    routes: Routes
+
+
+def load_rule_files(settings: Settings) -> RuleFiles:
+    """Raises: SettingsError naming the file and what is wrong in it."""
+    return RuleFiles(
+        desk=load_desk_rules(
+            rule_file(settings, "deadlines.toml"),
+            short=settings.bureau_short,
+            is_drill=clock_file(settings).exists(),
+        ),
+        detect=load_rules(rule_file(settings, "rules.toml")),
+        levels=load_levels(rule_file(settings, "levels.toml")),
+        routes=load_routes(rule_file(settings, "routes.toml")),
+    )
+
+
 @dataclass(frozen=True)
 class App:
     """Everything that is shared between the parts of one process."""
@@ -109,6 +141,9 @@ class App:
 
     def ingest(self) -> Ingest:
         """The door for posts."""
+        from pipeline.stages.ingest import Ingest
+        from pipeline.store.seen import Seen
+
         return Ingest(
             self.bus,
             Seen(self.settings.posts_db),
@@ -124,10 +159,14 @@ class App:
 
     def annotator(self) -> Annotator:
         """The annotator with the library's active claims. Raises: nlp.errors.ModelMissing."""
+        from nlp.annotator import Annotator  # numba: 100 MB that most processes can do without
+
         return Annotator.load(claims=self.known_claims())
 
     def detector(self) -> Detector:
         """The event detector, its memory rebuilt from the store."""
+        from pipeline.stages.detect import Detector
+
         detector = Detector(
             self.store,
             self.detect_rules,
@@ -161,6 +200,7 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
             f"home: cannot make {settings.home} ({error.strerror}); choose a writable folder"
         ) from error
     clock = clock or make_clock(settings)
+    rules = load_rule_files(settings)
     store = Store(sqlite_url(settings.desk_db))
     store.create()
     return App(
@@ -169,9 +209,9 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         store=store,
         bus=SqliteBus(settings.posts_db, clock=clock),
         index=SqliteIndex(settings.posts_db),
-        rules=load_desk_rules(rule_file(settings, "deadlines.toml")),
-        detect_rules=load_rules(rule_file(settings, "rules.toml")),
-        levels=load_levels(rule_file(settings, "levels.toml")),
-        routes=load_routes(rule_file(settings, "routes.toml")),
+        rules=rules.desk,
+        detect_rules=rules.detect,
+        levels=rules.levels,
+        routes=rules.routes,
         vault=Vault(secret(settings, "vault.key", settings.vault_key.get_secret_value())),
     )

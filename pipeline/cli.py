@@ -123,7 +123,7 @@ def crawl(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
 
     Example: tingfeng crawl --config /srv/tingfeng
     """
-    from pipeline.commands.running import crawl_round
+    from pipeline.commands.crawling import crawl_round
 
     for line in crawl_round(settings_of(config)):
         out(line) if as_json else typer.echo(f"{line['source']}: {line['state']} {line['reason']}")

@@ -7,31 +7,30 @@ or when its standard input closes (its supervisor is gone): so nothing is ever l
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import delete, insert
+from sqlalchemy import func, select
 
 from pipeline.app import App, build, rule_file
+from pipeline.beats import Beats, until
 from pipeline.bus.base import Message
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
-from pipeline.errors import StoreBusy
+from pipeline.clock import DrillClock
+from pipeline.commands.crawling import crawl_part
+from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
+from pipeline.store.sql import Tx
 from pipeline.worker import Worker
-
-if TYPE_CHECKING:
-    from crawlers.health import SourceRun
-    from pipeline.domain.post import FetchedPost, Unreadable
-    from pipeline.domain.warning import OfficialWarning
 
 log = structlog.get_logger("parts")
 
@@ -58,47 +57,236 @@ def stop_event() -> threading.Event:
     return stop
 
 
-def beat(app: App, part: str, lag: int = 0, note: str = "") -> None:
-    """Say that a part is alive. A lost beat is no reason to stop."""
+# ---- the parts ------------------------------------------------------------------------------
+
+
+def setup_part(app: App, stop: threading.Event) -> None:
+    """Make the stores, the library and the first users; print the users as one JSON line."""
+    from nlp.claims import load_library
+    from pipeline.desk import claims, users
+
+    with app.store.begin(app.now()) as tx:
+        claims.seed_library(tx, load_library())
+        made = users.first_users(tx)
+    lines = [
+        {"name": u.name, "password": u.password, "label": u.role.label, "office": u.office}
+        for u in made
+    ]
+    print(json.dumps(lines, ensure_ascii=False), flush=True)
+
+
+def site_part(app: App, stop: threading.Event) -> None:
+    """The drill's replica site."""
+    from crawlers.drill.scenario import load_scenario
+    from crawlers.drill.site import DrillSite
+    from pipeline.commands.running import Drill
+
+    drill = Drill.load(app.settings.home)
+    scenario = load_scenario(drill.scenario)
+    clock = app.clock
+    assert isinstance(clock, DrillClock)
+
+    def released_at() -> datetime | None:
+        with app.store.read() as conn:
+            at: datetime | None = conn.execute(select(func.min(t.releases.c.released_at))).scalar()
+        return at
+
+    async def serve() -> None:
+        site = DrillSite(
+            scenario, clock, clock.until - scenario.length, released_at=cached(released_at, 1.0)
+        )
+        await site.open(drill.site_port)
+        try:
+            await until(stop)
+        finally:
+            await site.close()
+
+    asyncio.run(serve())
+
+
+def annotate_part(app: App, stop: threading.Event) -> None:
+    """posts.raw -> posts.annotated."""
+    from pipeline.stages.annotate import Annotate
+
+    stage = Annotate(app.bus, app.annotator(), app.clock)
+    work(app, stop, "annotate", POSTS_RAW.name, stage, app.settings.annotate_batch)
+
+
+def index_part(app: App, stop: threading.Event) -> None:
+    """posts.annotated -> search index."""
+    from pipeline.stages.index import IndexPosts
+
+    work(app, stop, "index", POSTS_ANNOTATED.name, IndexPosts(app.index, app.clock), 500)
+
+
+def detect_part(app: App, stop: threading.Event) -> None:
+    """posts.annotated -> events and alerts."""
+    from pipeline.bus.codec import decode_annotated
+
+    detector = app.detector()
+
+    def handle(messages: Sequence[Message]) -> None:
+        detector.handle([decode_annotated(m.value) for m in messages])
+
+    work(app, stop, "detect", POSTS_ANNOTATED.name, handle, 200)
+
+
+def work(
+    app: App,
+    stop: threading.Event,
+    stage: str,
+    topic: str,
+    handler: Callable[[Sequence[Message]], None],
+    batch: int,
+) -> None:
+    """Run a worker until ``stop``."""
+    beats = Beats(app, stage)
+    Worker(
+        app.bus,
+        stage,
+        [topic],
+        handler,
+        stage=stage,
+        batch=batch,
+        dead_share_limit=app.settings.dead_share_limit,
+        clock=app.clock,
+        on_beat=beats,
+    ).run(stop)
+
+
+def desk_part(app: App, stop: threading.Event) -> None:
+    """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
+    from pipeline.notify import Notifier, load_receivers
+    from pipeline.portal.site import Site, publish
+    from pipeline.stages.alert import calm
+    from pipeline.stages.relay import Relay
+    from pipeline.stages.sweep import sweep
+
+    s = app.settings
+    site = Site(bureau=s.bureau, url=s.portal_url.rstrip("/"), is_drill=app.is_drill)
+    relay = Relay(app.store, app.bus)
+    receivers = load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
+    notifier = Notifier(app.store, receivers)
+    beats = Beats(app, "desk")
+    forgotten = 0.0
+
+    def tell() -> None:
+        """Notifying may wait on a slow mail server; the clocks must not wait with it."""
+        while not stop.wait(0.5):
+            attempt("notify", lambda: notifier.send_due(app.now()))
+
+    threading.Thread(target=tell, name="notify", daemon=True).start()
+    while not stop.wait(0.5):
+        now = app.now()
+        attempt("sweep", partial(sweep, app.store, now, app.rules))
+        with_calm = partial(_calm, app, calm)
+        attempt("calm", with_calm)
+        attempt("relay", relay.run_once)
+        attempt("portal", lambda: _publish(app, publish, site))
+        if time.monotonic() - forgotten > 3600:
+            forgotten = time.monotonic()
+            attempt("retention", lambda: forget(app))
+        beats(app.bus.lag("detect", [POSTS_ANNOTATED.name]))
+
+
+def _calm(app: App, calm: Callable[[Tx], object]) -> None:
+    with app.store.begin(app.now()) as tx:
+        calm(tx)
+
+
+def _publish(app: App, publish: Callable[..., int], site: object) -> None:
+    with app.store.read() as conn:
+        publish(conn, app.settings.portal_dir, site, app.now())
+
+
+def forget(app: App) -> None:
+    """Retention: old posts and old messages go; what a case rests on was copied into it."""
     now = app.now()
+    dropped = app.index.drop_before(now - timedelta(days=app.settings.retention_days))
+    pruned = app.bus.prune(now)
+    if dropped or pruned:
+        log.info("retention", posts=dropped, messages=pruned)
+
+
+_troubles: dict[str, str] = {}
+
+
+def attempt(what: str, act: Callable[[], object]) -> None:
+    """Do it; a failure is logged once until it changes, and tried again on the next round."""
     try:
-        with app.store.begin(now) as tx:
-            tx.conn.execute(delete(t.heartbeats).where(t.heartbeats.c.part == part))
-            tx.conn.execute(
-                insert(t.heartbeats), {"part": part, "at": now, "lag": lag, "note": note}
-            )
-    except StoreBusy:
-        log.warning("heartbeat skipped", part=part)
+        act()
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        if _troubles.get(what) != text:
+            _troubles[what] = text
+            log.exception("a round failed; trying again", what=what)
+    else:
+        if _troubles.pop(what, None):
+            log.info("works again", what=what)
 
 
-class Beats:
-    """At most one beat every few seconds, whoever asks."""
+def board_part(app: App, stop: threading.Event) -> None:
+    """Login, screens and the portal's files."""
+    import uvicorn
 
-    def __init__(self, app: App, part: str, every_s: float = 3.0) -> None:
-        self.app, self.part, self.every_s = app, part, every_s
-        self._last = 0.0
+    from dashboard.asgi import make_app
 
-    def __call__(self, lag: int = 0, note: str = "") -> None:
-        if time.monotonic() - self._last >= self.every_s:
-            self._last = time.monotonic()
-            beat(self.app, self.part, lag, note)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(app),
+            host=app.settings.host,
+            port=app.settings.port,
+            log_level="warning",
+            ws_max_size=16 * 1024 * 1024,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    beats = Beats(app, "board")
+
+    def watch() -> None:
+        while not stop.wait(1.0):
+            beats()
+        server.should_exit = True
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+    server.run()
 
 
-class Door:
-    """The crawlers' intake: posts to the bus, warnings to the desk, the rest to the dead."""
+def cached(read: Callable[[], datetime | None], for_s: float) -> Callable[[], datetime | None]:
+    """The answer of ``read``, asked again at most every ``for_s`` seconds."""
+    last: tuple[float, datetime | None] = (-for_s, None)
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.ingest = app.ingest()
+    def ask() -> datetime | None:
+        nonlocal last
+        if time.monotonic() - last[0] >= for_s:
+            last = (time.monotonic(), read())
+        return last[1]
 
-    def accept(self, posts: Sequence[FetchedPost]) -> object:
-        return self.ingest.accept(posts)
+    return ask
 
-    def refuse(self, pieces: Sequence[Unreadable]) -> object:
-        return self.ingest.refuse(pieces)
 
-    def warn(self, warnings: Sequence[OfficialWarning]) -> object:
-        from pipeline.stages.warnings import store_warnings
+PARTS: dict[str, Part] = {
+    "setup": setup_part,
+    "site": site_part,
+    "crawl": crawl_part,
+    "annotate": annotate_part,
+    "index": index_part,
+    "detect": detect_part,
+    "desk": desk_part,
+    "board": board_part,
+}
 
-        with self.app.store.begin(self.app.now()) as tx:
-            return store_warnings(tx, warnings)
+
+def run_part(name: str, settings: Settings) -> None:
+    """Run one part until it is told to end. Raises: SettingsError for an unknown name."""
+    if name not in PARTS:
+        raise SettingsError(f"no part {name!r}; there are {', '.join(PARTS)}")
+    stop = stop_event()
+    app = build(settings)
+    structlog.contextvars.bind_contextvars(part=name)
+    log.info("part started", pid=os.getpid())
+    try:
+        PARTS[name](app, stop)
+    finally:
+        app.close()
+    log.info("part ended")

@@ -123,6 +123,9 @@ class Bus(Protocol):
     def retry(self, letter_id: int, now: datetime) -> None:
         """Publish a dead letter to its topic again and mark it handled. Raises: NotFound."""
 
+    def prune(self, now: datetime) -> int:
+        """Retention: forget messages older than their topic keeps; returns how many."""
+
     def close(self) -> None: ...
 
 

@@ -9,12 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -194,29 +192,3 @@ def _announce(
         lines.append("  Lost a password? tingfeng user reset NAME --config DIR")
     lines += ["", f"  Logs: {settings.home / 'log'}   Stop: Ctrl-C", ""]
     print("\n".join(lines), flush=True)
-
-
-def crawl_round(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Fetch every enabled source once; a line per source. Raises: SettingsError without any."""
-    import asyncio
-
-    from crawlers.runner import crawl_once
-
-    from crawlers.sources import load_sources
-    from pipeline.app import build
-    from pipeline.parts import Door, HealthRecorder
-
-    file = settings.home / "sources.toml"
-    if not has_sources(settings):
-        raise SettingsError(f"no source is enabled; write {file} (see docs/settings.md)")
-    app = build(settings)
-    try:
-        sources = [source for source in load_sources(file) if source.enabled]
-        runs: list[Any] = []
-        recorder = HealthRecorder(app, sources, seen=runs.append)
-        asyncio.run(crawl_once(sources, Door(app), recorder, app.clock, contact=settings.contact))
-        for run in runs:
-            state = "ok" if run.ok else "refused" if run.refused else "failed"
-            yield {"source": run.source, "state": state, "items": run.items, "reason": run.reason}
-    finally:
-        app.close()
