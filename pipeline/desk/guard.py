@@ -93,6 +93,7 @@ def record(tx: Tx, actor: Actor, act: Act) -> None:
 
 def tell(tx: Tx, actor: Actor, act: Act) -> None:
     """Timeline line and fact without an audit line: for what no person did."""
+    data = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in act.data.items()}
     if act.case_id is not None and not act.quiet:
         tx.conn.execute(
             insert(t.case_timeline),
@@ -102,7 +103,7 @@ def tell(tx: Tx, actor: Actor, act: Act) -> None:
                 "actor": actor.name,
                 "kind": act.fact,
                 "text": act.text,
-                "data": act.data,
+                "data": data,
             },
         )
     key = str(act.case_id) if act.case_id is not None else f"{act.obj}:{act.object_id}"
@@ -118,7 +119,7 @@ def tell(tx: Tx, actor: Actor, act: Act) -> None:
             "role": actor.role.value if actor.role else "machine",
             "office": act.office or actor.office,
             "at": tx.now,
-            "data": act.data,
+            "data": data,
         },
     )
 
