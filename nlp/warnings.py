@@ -9,6 +9,7 @@ warning. A colour is only ever given when the text names it or its grade.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import islice
@@ -66,7 +67,8 @@ _STATION_LEAD = re.compile(
 )
 
 _TIME = re.compile(
-    r"(?:(?:(?P<year>20\d\d)年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]|(?P<only>\d{1,2})[日号]|"
+    r"(?=[0-9今昨刚凌早上中下傍晚夜])"
+    r"(?:(?:(?P<year>20\d\d)年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]|(?<![\d.])(?P<only>\d{1,2})(?:日|号(?![楼线门台洪公口院店车机国库桥路]))|"
     r"(?P<iso>20\d\d[-/.]\d{1,2}[-/.]\d{1,2})|(?P<near>今天|今日|今晨|今晚|今早|昨天|昨日|昨晚|昨夜|刚刚))?"
     r"\s*(?:凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜间|晚间|晚|夜里)?\s*"
     r"(?:(?P<hour>[01]?\d|2[0-4])(?:[时点](?:(?P<minute>[0-5]?\d)分?|半|整|许)?|[:：](?P<minute2>[0-5]\d)))?"
@@ -126,11 +128,28 @@ def _mention() -> re.Pattern[str]:
     mark = r"[“”\"'【】（）()\[\]]?"
     word = r"(?:预警|警报|警告)"
     return re.compile(
-        rf"(?P<type>{names}){gap}{mark}\s*{mark}(?:"
+        rf"(?P<type>{names}){gap}(?:[“「『‘\"][一-龥]{{1,5}}[”」』’\"])?{mark}\s*{mark}(?:"
         rf"{before}{mark}的?{gap}(?P<word>{word})?(?:信号)?"
         rf"|(?P<word2>{word})(?:信号)?(?:[，, ]?等级)?(?:[由从]?{mark}{after})?"
         rf"|(?=(?P<word3>{_TO})))"
         rf"(?:\s*[，,]?\s*{_TO}{mark}(?:{names})?{gap}{mark}{tail}(?:{word})?(?:信号)?)?"
+    )
+
+
+_JOINT_WORD = re.compile(r"[双两三四五六]个?(?:[蓝黄橙红]色)?预警")
+
+
+@cache
+def _joint_name() -> re.Pattern[str]:
+    return re.compile("|".join(sorted(map(re.escape, _types()), key=len, reverse=True)))
+
+
+@cache
+def _joint() -> re.Pattern[str]:
+    """Several types under one word: 大风寒潮双预警, 暴雨、雷电双黄色预警."""
+    return re.compile(
+        rf"(?P<types>(?:(?:{_joint_name().pattern})[、，和 ]?){{2,5}})"
+        r"[双两三四五六]个?(?:(?P<colour>[蓝黄橙红])色)?预警"
     )
 
 
@@ -152,29 +171,39 @@ def find_warnings(text: str, published_at: datetime | None = None) -> tuple[Warn
     text = text[:MOST_TEXT]
     if _GATE.search(text) is None:
         return ()
-    found: list[WarningMention] = []
-    seen: set[tuple[str, Colour | None, str]] = set()
-    source: tuple[str, str, bool] | None = None
-    for match in islice(_mention().finditer(text), MOST_MENTIONS):
-        if not _is_warning(text, match):
-            continue
-        if source is None:
-            source = _source(text, published_at)
-        station, time_text, stale = source
-        colour = _colour(match)
-        action = _action(text, match)
-        kind = match.group("type")
-        if (kind, colour, action) in seen:
-            continue
-        seen.add((kind, colour, action))
-        flags = []
-        if not station or not time_text:
-            flags.append("unsourced")
+    station, time_text, stale = "", "", False
+    found: dict[tuple[str, Colour | None], WarningMention] = {}
+    for kind, colour, action in _signals(text):
+        if not found:
+            station, time_text, stale = _source(text, published_at)
+        known = found.get((kind, colour))
+        if known is not None and (known.action != "in_force" or action == "in_force"):
+            continue  # headline and first sentence tell it twice
+        flags = () if station and time_text else ("unsourced",)
         if stale:
-            flags.append("stale")
+            flags = (*flags, "stale")
         hazard = _types()[kind]
-        found.append(WarningMention(hazard, kind, colour, action, station, time_text, tuple(flags)))
-    return tuple(found)
+        found[kind, colour] = WarningMention(
+            hazard, kind, colour, action, station, time_text, flags
+        )
+    return tuple(found.values())
+
+
+def _signals(text: str) -> Iterator[tuple[str, Colour | None, WarningAction]]:
+    """Type, colour and action of each mention."""
+    for match in islice(_mention().finditer(text), MOST_MENTIONS):
+        if _is_warning(text, match):
+            yield match.group("type"), _colour(match), _action(text, match, bool(_changes(match)))
+    if _JOINT_WORD.search(text) is None:
+        return
+    for match in islice(_joint().finditer(text), MOST_MENTIONS):  # 暴雨、雷电双黄色预警
+        colour = _COLOURS.get(match.group("colour") or "")
+        for name in _joint_name().findall(match.group("types")):
+            yield name, colour, _action(text, match, False)
+
+
+def _changes(match: re.Match[str]) -> str | None:
+    return match.group("c_colour") or match.group("c_grade")
 
 
 def _is_warning(text: str, match: re.Match[str]) -> bool:
@@ -185,7 +214,7 @@ def _is_warning(text: str, match: re.Match[str]) -> bool:
     if match.group("word") or match.group("word2"):
         return True
     if match.group("word3"):  # 暴雨升红色: no word for a signal, so the colour must be there
-        return bool(match.group("c_colour") or match.group("c_grade"))
+        return bool(_changes(match))
     # 暴雨红色, 台风三级: only with the word close by
     return "预警" in text[max(0, match.start() - 8) : match.end() + 8] or "信号" in tail
 
@@ -202,7 +231,7 @@ def _colour(match: re.Match[str]) -> Colour | None:
     return None
 
 
-def _action(text: str, match: re.Match[str]) -> WarningAction:
+def _action(text: str, match: re.Match[str], changes: bool) -> WarningAction:
     """What happened to the signal, by the words of its own clause."""
     start, end = match.span()
     left = max((text.rfind(mark, 0, start) for mark in "。！？!?;；\n】"), default=-1) + 1
@@ -213,7 +242,7 @@ def _action(text: str, match: re.Match[str]) -> WarningAction:
     near = text[max(left, start - 24) : min(right, end + 12)]
     if _LIFTED.search(near):
         return "lifted"
-    if match.group("c_colour") or match.group("c_grade") or _CHANGED.search(near):
+    if changes or _CHANGED.search(near):
         return "changed"
     if _GOING_ON.search(near):
         return "in_force"

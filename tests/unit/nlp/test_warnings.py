@@ -35,6 +35,7 @@ NOW = datetime(2026, 7, 3, 2, 0, tzinfo=UTC)  # 10:00 in Beijing
         ("联合发布地质灾害气象风险橙色预警", "geo", "orange", "issued"),
         ("今早冰雹橙色预警", "hail", "orange", "in_force"),
         ("暴雨升红色", "rain", "red", "changed"),
+        ("台风“尼格”蓝色预警", "typhoon", "blue", "in_force"),
         ("霾橙色预警", "haze", "orange", "in_force"),
         ("南宁发布暴雨预警", "rain", None, "issued"),
         ("【暴雨橙色预警】南宁市气象台14时20分发布", "rain", "orange", "issued"),
@@ -68,6 +69,20 @@ def test_several_in_one_notice() -> None:
         ("台风", "yellow", "lifted"),
         ("暴雨", "blue", "lifted"),
     ]
+
+
+def test_two_types_under_one_word() -> None:
+    found = find_warnings("苏州发布暴雨、强对流双黄色预警")
+    assert [(w.type_name, w.colour, w.action) for w in found] == [
+        ("暴雨", "yellow", "issued"),
+        ("强对流", "yellow", "issued"),
+    ]
+    assert [w.type_name for w in find_warnings("北京大风寒潮双预警生效中")] == ["大风", "寒潮"]
+
+
+def test_headline_and_sentence_are_one_warning() -> None:
+    found = find_warnings("【暴雨红色预警】南宁市气象台7月3日9时发布暴雨红色预警信号", NOW)
+    assert [(w.type_name, w.colour, w.action) for w in found] == [("暴雨", "red", "issued")]
 
 
 def test_station_and_time_are_read() -> None:
