@@ -8,7 +8,6 @@ as background; set them anew when the library doubles.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -16,12 +15,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from heapq import nlargest
 from operator import add
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nlp import grams
-from nlp.errors import ClaimFileError
-from nlp.lexicon import read_lines
+from nlp.claim_library import VERDICTS, KnownClaim, load_library, read_claims
 from nlp.particulars import Particulars, differences, read_particulars, related
 from nlp.places import Gazetteer
 from nlp.stance import stance
@@ -34,9 +31,8 @@ __all__ = [
     "load_library",
     "read_claims",
     "stance",
+    "suggest_threshold",
 ]
-
-VERDICTS = ("属实", "部分属实", "失实", "尚待核实", "无法核实")
 
 SUGGEST = 0.21
 """Likeness (cosine of the best clause times the place factor) from which a claim is shown."""
@@ -65,32 +61,15 @@ _DENIES = re.compile(
 )
 """In a clause whose claim has none of these: the post may say the opposite."""
 
+_LOWEST = 0.12
+"""No threshold is set below this: chance alone reaches it."""
+
 _GATE_SHARE = 0.10
 """Share of a claim's pair weight that a text must hold to be compared at all."""
 _GATE_HITS = 3
 _GATE_MOST = 16
 _COMMON_PAIR = 4.5
 """Pairs of less weight (seen in more than about 1 post in 8) do not open the gate."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownClaim:
-    """A claim somebody has looked into. ``verdict`` is one of ``VERDICTS``; ``place`` and
-    ``adcode`` say where it is about, ``date`` when it was debunked (ISO, may be cut short).
-    ``suggest_only``: never join by itself, because a true event with the same figures exists."""
-
-    id: str
-    claim: str
-    verdict: str = "尚待核实"
-    correction: str = ""
-    hazard: str = ""
-    place: str = ""
-    adcode: str = ""
-    date: str = ""
-    source_name: str = ""
-    source_url: str = ""
-    active: bool = True
-    suggest_only: bool = False
 
 
 @dataclass(slots=True)
@@ -286,44 +265,22 @@ def _grounded(held: _Held, post: Particulars, score: float, at: datetime | None)
     return repeats_figures and (not held.area or bool(post.places))
 
 
-def load_library() -> list[KnownClaim]:
-    """The starting library: debunked weather rumours with their sources, in our own words."""
-    return [_claim(json.loads(line)) for line in read_lines("rumours.jsonl")]
+def suggest_threshold(
+    claims: Iterable[KnownClaim], background: Iterable[str], share: float = 1 / 200
+) -> float:
+    """The lowest threshold at which at most ``share`` of ordinary posts get a suggestion.
 
-
-def read_claims(path: str | Path) -> list[KnownClaim]:
-    """Claims of a JSON Lines file: ``{"id", "claim", "verdict", "place", "hazard"}`` and any other
-    field of ``KnownClaim``; fields we do not know are passed over.
-
-    Raises ClaimFileError, naming file and line, for a line that is no such object.
+    ``background``: some thousand weather posts that repeat none of the claims. For
+    ``ClaimIndex(claims, suggest=...)``, to be set anew when the library doubles. Raises
+    ValueError without background.
     """
-    found: list[KnownClaim] = []
-    with Path(path).open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                found.append(_claim(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ClaimFileError(f"{path}, line {number}: {error}") from error
-    return found
-
-
-def _claim(row: dict[str, Any]) -> KnownClaim:
-    if not str(row["claim"]).strip():
-        raise ValueError("the field claim is empty")
-    verdict = str(row.get("verdict") or "尚待核实")
-    texts = {
-        name: str(row.get(name) or "")
-        for name in (
-            "correction", "hazard", "place", "adcode", "date", "source_name", "source_url",
-        )
-    }  # fmt: skip
-    return KnownClaim(
-        str(row["id"]),
-        str(row["claim"]),
-        verdict,
-        active=row.get("active", True) is not False,
-        suggest_only=row.get("suggest_only") is True,
-        **texts,
-    )
+    index = ClaimIndex(claims, suggest=_LOWEST)
+    scores = []
+    for text in background:
+        found = index.match(text)
+        ease = QUESTION_EASE if found and stance(text) != "repeat" else 0.0
+        scores.append(found[0].similarity + ease if found else 0.0)
+    if not scores:
+        raise ValueError("no background posts: give a file of ordinary weather posts")
+    scores.sort(reverse=True)
+    return round(max(scores[min(int(share * len(scores)), len(scores) - 1)], _LOWEST) + 1e-4, 4)

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import cache
 from itertools import islice
 
 from nlp.lexicon import signal_hazards
 from nlp.types import Colour, WarningAction, WarningMention
-
-BEIJING = timezone(timedelta(hours=8))
+from nlp.warning_source import read_source
 
 MOST_TEXT = 4000
 MOST_MENTIONS = 12
 """Bounds, so that no text is slow: characters and mentions read."""
-
-STALE_AFTER = timedelta(hours=24)
-"""A warning told anew a day after its stated time is old news: signals last hours."""
 
 _COLOURS: dict[str, Colour] = {"蓝": "blue", "黄": "yellow", "橙": "orange", "红": "red"}
 _GRADES: dict[str, Colour] = {
@@ -54,24 +50,6 @@ _LEVEL = (
 _TO = (
     r"(?:继续)?(?:升级|提升|升格|上调|调升|调整|变更|更新|降级|降低|下调|降|升|改发|改)"
     r"(?:为|至|到|成)?"
-)
-
-_STATION = re.compile(
-    r"(?P<station>[一-龥]{2,12}?(?:气象(?:台|局|中心|站|服务中心)|预警(?:信息)?发布中心))"
-)
-_STATION_LEAD = re.compile(
-    r"^.*(?:消息|来自|根据|转自|转发|刚刚|刚才|今天|今日|今晨|昨天|昨日|目前|收到|接到|获悉|按照|听|看|见|讲|说|是|让|"
-    r"从(?!江|化)|据|由|和(?!浩特|田|平|顺|静|硕|政|林格尔|龙|县)|与|及|经(?!开)|受|将|被|给|等|"
-    r"(?<=[0-9一二三四五六七八九十])[月日号时分点]|"
-    r"凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜间|晚间)"
-)
-
-_TIME = re.compile(
-    r"(?=[0-9今昨刚凌早上中下傍晚夜])"
-    r"(?:(?:(?P<year>20\d\d)年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]|(?<![\d.])(?P<only>\d{1,2})(?:日|号(?![楼线门台洪公口院店车机国库桥路]))|"
-    r"(?P<iso>20\d\d[-/.]\d{1,2}[-/.]\d{1,2})|(?P<near>今天|今日|今晨|今晚|今早|昨天|昨日|昨晚|昨夜|刚刚))?"
-    r"\s*(?:凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜间|晚间|晚|夜里)?\s*"
-    r"(?:(?P<hour>[01]?\d|2[0-4])(?:[时点](?:(?P<minute>[0-5]?\d)分?|半|整|许)?|[:：](?P<minute2>[0-5]\d)))?"
 )
 
 _LIFTED = re.compile(r"解除|取消|撤销|终止|失效")
@@ -166,7 +144,7 @@ def find_warnings(text: str, published_at: datetime | None = None) -> tuple[Warn
     """Every warning signal a text speaks of, in the order of the text, each type and colour once.
 
     ``flags``: ``unsourced`` when the text names no station or no time; ``stale`` when its stated
-    time lies more than ``STALE_AFTER`` before ``published_at`` (aware; needed for this flag).
+    time lies more than a day before ``published_at`` (aware; needed for this flag).
     """
     text = text[:MOST_TEXT]
     if _GATE.search(text) is None:
@@ -175,7 +153,7 @@ def find_warnings(text: str, published_at: datetime | None = None) -> tuple[Warn
     found: dict[tuple[str, Colour | None], WarningMention] = {}
     for kind, colour, action in _signals(text):
         if not found:
-            station, time_text, stale = _source(text, published_at)
+            station, time_text, stale = read_source(text, published_at)
         known = found.get((kind, colour))
         if known is not None and (known.action != "in_force" or action == "in_force"):
             continue  # headline and first sentence tell it twice
@@ -249,70 +227,3 @@ def _action(text: str, match: re.Match[str], changes: bool) -> WarningAction:
     if _ISSUED.search(near) or _ISSUED.search(text, end, min(len(text), end + 40)):
         return "issued"
     return "in_force"
-
-
-def _source(text: str, published_at: datetime | None) -> tuple[str, str, bool]:
-    """(station, time as written, stale)."""
-    station = ""
-    found = _STATION.search(text)
-    if found is not None:
-        station = found.group("station")
-        if text[found.start() - 1 : found.start()].isdigit():
-            station = station[
-                station[0] in "年月日号时分点" :
-            ]  # 9时日照市气象台: the 时 is the clock's
-        station = _STATION_LEAD.sub("", station) or station
-    best = ""
-    stale = False
-    for match in _TIME.finditer(text):
-        said = match.group(0).strip()
-        dated = match.group("month") or match.group("only") or match.group("iso")
-        if not said or not (match.group("hour") or dated or match.group("near")):
-            continue
-        if match.group("near") and not match.group("hour") and best:
-            continue
-        if not best or (match.group("hour") and not re.search(r"[时点:：]", best)):
-            best = said
-            stale = _is_stale(match, published_at)
-    return station, best, stale
-
-
-def _is_stale(match: re.Match[str], published_at: datetime | None) -> bool:
-    """Whether the stated date lies long before the post; a time without a date never does."""
-    if published_at is None:
-        return False
-    here = published_at.astimezone(BEIJING)
-    iso = match.group("iso")
-    try:
-        if iso:
-            year, month, day = (int(part) for part in re.split(r"[-/.]", iso))
-        elif match.group("month"):
-            month, day = int(match.group("month")), int(match.group("day"))
-            year = int(match.group("year") or here.year)
-        elif match.group("only"):
-            year, month, day = here.year, here.month, int(match.group("only"))
-        else:
-            return False
-        hour = min(int(match.group("hour") or 23), 23)
-        minute = int(match.group("minute") or match.group("minute2") or 0)
-        stated = datetime(year, month, day, hour, minute, tzinfo=BEIJING)
-    except ValueError:
-        return False  # 2月30日: not a time, and no ground to call the text old
-    if not iso and not match.group("year") and stated > here + timedelta(days=2):
-        # 12月31日 told in January; a bare 28日 told on the 3rd
-        if match.group("month"):
-            stated = _with_year(stated, year - 1)
-        else:
-            first = stated.replace(day=1)
-            last_month = first - timedelta(days=1)
-            stated = stated.replace(
-                year=last_month.year, month=last_month.month, day=min(stated.day, last_month.day)
-            )
-    return here - stated > STALE_AFTER
-
-
-def _with_year(moment: datetime, year: int) -> datetime:
-    try:
-        return moment.replace(year=year)
-    except ValueError:  # 29 February
-        return moment.replace(year=year, day=28)

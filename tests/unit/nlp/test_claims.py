@@ -18,6 +18,7 @@ from nlp.claims import (
     load_library,
     read_claims,
     stance,
+    suggest_threshold,
 )
 from nlp.errors import ClaimFileError
 from nlp.types import HAZARDS, ClaimMatch
@@ -180,6 +181,17 @@ def test_inactive_claims_are_not_matched() -> None:
     index = ClaimIndex([claim])
     assert len(index) == 0
     assert index.match(claim.claim) == ()
+
+
+def test_threshold_is_set_from_ordinary_posts() -> None:
+    background = [row["text"] for row in _rows("place_posts.jsonl")]
+    lenient = suggest_threshold(LIBRARY.values(), background, share=0.05)
+    strict = suggest_threshold(LIBRARY.values(), background, share=0.0)
+    assert lenient <= strict
+    index = ClaimIndex(LIBRARY.values(), suggest=strict)
+    assert not any(index.match(text) for text in background)
+    with pytest.raises(ValueError, match="background"):
+        suggest_threshold(LIBRARY.values(), [])
 
 
 @pytest.mark.parametrize(
