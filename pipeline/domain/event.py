@@ -107,3 +107,23 @@ def bucket_of(at: datetime) -> datetime:
 def event_id(kind: str, first_post_id: str) -> str:
     """Name of an event: stable under replay."""
     return f"E-{kind[:2]}-{first_post_id[:16]}"
+
+
+HAZARD_NAMES: dict[str, str] = {
+    "rain": "暴雨",
+    "waterlog": "内涝积水",
+    "flood": "洪水",
+    "typhoon": "台风",
+    "thunder": "雷电",
+    "hail": "冰雹",
+    "wind": "大风",
+    "heat": "高温",
+    "cold": "低温",
+    "snow": "雨雪冰冻",
+    "fog": "大雾",
+    "haze": "霾",
+    "sand": "沙尘",
+    "drought": "干旱",
+    "geo": "地质灾害",
+    "other": "其他",
+}

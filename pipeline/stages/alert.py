@@ -1,0 +1,494 @@
+"""events -> alerts: join, inhibit, silence, route, and queue the telling.
+
+Everything is written in the transaction that holds the event's new figures, so there is no
+moment where an event has grown and its alert is missing. Alertmanager's meanings apply:
+*inhibition* (an open case, somebody's claim, an announced weather process speaks already),
+*silence* (a person muted matching alerts), *grouping* (``notify`` sends one message per group).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, insert, select, update
+
+from pipeline.bus.topics import ALERTS
+from pipeline.clock import BEIJING
+from pipeline.desk.silences import silence_matches
+from pipeline.domain.alert import AlertState, fingerprint
+from pipeline.domain.case import OPEN_CASE, HelpState
+from pipeline.domain.event import EVENT_KIND_NAMES, Level
+from pipeline.domain.post import mask
+from pipeline.domain.routing import Routes
+from pipeline.domain.rules import Finding, Rules
+from pipeline.stages.matter import Reading, hazard_group, prefecture_of
+from pipeline.stages.memory import EventState, moment
+from pipeline.stages.warnings import open_process, warnings_in_force
+from pipeline.store import tables as t
+from pipeline.store.sql import Tx
+
+DESK = "值班台"
+"""The receiver that hears of every alert: whoever is on duty."""
+CAPTURED_BY = "系统"
+_COLOUR = {"blue": "蓝色", "yellow": "黄色", "orange": "橙色", "red": "红色"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A rule's statement about an event, as things stood when it became true."""
+
+    event: EventState | None
+    rule: str
+    rung: str
+    kind: str
+    title: str
+    sentence: str
+    figures: dict[str, Any]
+    level: Level
+    hazard: str
+    adcode: str
+    place_name: str
+    links: tuple[dict[str, Any], ...]
+    fired_at: datetime
+    seen_at: datetime
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, event: EventState, finding: Finding, fired_at: datetime, seen: datetime) -> Fired:
+        """A finding with what the alert will show of its event."""
+        return cls(
+            event=event,
+            rule=finding.rule,
+            rung=finding.rung,
+            kind=event.kind,
+            title=event.title,
+            sentence=finding.sentence,
+            figures=finding.figures,
+            level=Level(event.proposed_level),
+            hazard=event.hazard,
+            adcode=event.adcode,
+            place_name=event.place_name,
+            links=tuple(dict(link) for link in event.links),
+            fired_at=fired_at,
+            seen_at=seen,
+            reasons=tuple(event.proposed_reasons),
+        )
+
+    @property
+    def last_at(self) -> datetime:
+        """When its event last grew, as far as this batch knows."""
+        last = moment(self.event.last_at) if self.event is not None else self.fired_at
+        return max(self.fired_at, last)
+
+    @property
+    def event_id(self) -> str:
+        return self.event.id if self.event is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class HelpCall:
+    """A post that is a call for help (``is_new``) or a copy of one."""
+
+    event_id: str
+    post: Reading
+    is_new: bool
+
+
+class Dispatch:
+    """Turns statements into alert rows, messages and deliveries."""
+
+    def __init__(self, rules: Rules, routes: Routes, home_adcode: str, backfill: timedelta) -> None:
+        self._rules = rules
+        self._routes = routes
+        self._home = home_adcode
+        self._backfill = backfill
+
+    def record(
+        self,
+        tx: Tx,
+        fired: Sequence[Fired],
+        calls: Sequence[HelpCall],
+        grown: Iterable[EventState],
+    ) -> None:
+        """Write new alerts, what grew of the old ones, and the help lane."""
+        known = _known(tx.conn, fired)
+        new: set[str] = set()
+        for one in fired:
+            name = fingerprint(one.rule, one.event_id, one.rung)
+            if name not in known:
+                self._sound(tx, one, name)
+                known.add(name)
+                new.add(name)
+        rows = []
+        for event in grown:
+            for (rule, rung), more in event.fired.items():
+                name = fingerprint(rule, event.id, rung)
+                if more and name not in new:
+                    rows.append({"b_id": name, "b_more": more, "b_at": moment(event.last_at)})
+        if rows:
+            a = t.alerts.c
+            tx.conn.execute(
+                update(t.alerts)
+                .where(a.fingerprint == bindparam("b_id"))
+                .values(
+                    times=a.times + bindparam("b_more"),
+                    last_at=case(
+                        (a.last_at < bindparam("b_at"), bindparam("b_at")), else_=a.last_at
+                    ),
+                ),
+                rows,
+            )
+        for call in calls:
+            _record_call(tx, call)
+
+    def _sound(self, tx: Tx, one: Fired, name: str) -> None:
+        adcode = one.adcode or self._home
+        routing, asked = self._routes.choose(one.hazard, adcode, one.kind, one.level)
+        warnings = [
+            warning_line(row) for row in warnings_in_force(tx.conn, adcode, one.fired_at)[:6]
+        ]
+        growth = one.event.fired.get((one.rule, one.rung), 0) if one.event else 0
+        row: dict[str, Any] = {
+            "fingerprint": name,
+            "rule": one.rule,
+            "rung": one.rung,
+            "event_id": one.event_id,
+            "level": int(one.level),
+            "kind": one.kind,
+            "title": one.title,
+            "sentence": one.sentence,
+            "figures": {**one.figures, "reasons": list(one.reasons)},
+            "hazard": one.hazard,
+            "adcode": one.adcode,
+            "place_name": one.place_name,
+            "lead_office": routing.lead,
+            "helper_offices": list(routing.helpers),
+            "copy_offices": list(routing.copies),
+            "links": [{k: link[k] for k in ("text", "url", "source")} for link in one.links],
+            "warning_texts": warnings,
+            "asked": asked,
+            "fired_at": one.fired_at,
+            "last_at": one.last_at,
+            "recorded_at": tx.now,
+            "times": 1 + growth,
+            "case_id": None,
+        }
+        owner = self._decide(tx, one, row)
+        tx.conn.execute(insert(t.alerts), row)
+        _keep_evidence(tx, one, name)
+        tx.emit(ALERTS, key=name, body=alert_body(row, routing.rule))
+        if row["state"] == AlertState.NEW:
+            self._supersede(tx, one, name)
+            self._queue(tx, row)
+        elif owner:
+            _deliver(tx, row, owner, tx.now, reason="escalation")
+
+    def _decide(self, tx: Tx, one: Fired, row: dict[str, Any]) -> str:
+        """Set the alert's state and its reason. Returns a person to tell nevertheless, or empty."""
+        row["state"], row["state_reason"] = AlertState.NEW.value, ""
+
+        def suppress(reason: str) -> None:
+            row["state"], row["state_reason"] = AlertState.SUPPRESSED.value, reason
+
+        if one.fired_at < one.seen_at - self._backfill:
+            row["state"] = AlertState.BACKFILL.value
+            row["state_reason"] = "采集时已过时效，补录备查，不再通知"
+            return ""
+        if one.event_id:
+            c = t.cases.c
+            held = tx.conn.execute(
+                select(c.id, c.number, c.level, c.owner).where(
+                    c.event_id == one.event_id, c.status.in_(OPEN_CASE)
+                )
+            ).first()
+            if held is not None:
+                suppress(f"已有处置单 {held.number}")
+                row["case_id"] = held.id
+                return str(held.owner) if one.level > held.level else ""
+        for silence in tx.conn.execute(
+            select(t.silences).where(
+                t.silences.c.starts_at <= tx.now, t.silences.c.ends_at > tx.now
+            )
+        ).mappings():
+            if silence_matches(silence["matchers"], row):
+                until = silence["ends_at"].astimezone(BEIJING).strftime("%m-%d %H:%M")
+                suppress(f"{silence['owner']}静默至 {until}：{silence['reason']}")
+                return ""
+        if one.rule == "talk_burst":
+            process = open_process(
+                tx.conn, hazard_group(one.hazard), prefecture_of(one.adcode), one.fired_at
+            )
+            if process is not None:
+                suppress(f"正在议论已预警的天气过程（{process['id']}）")
+                return ""
+        if one.event_id:
+            a = t.alerts.c
+            claimed = tx.conn.execute(
+                select(a.claimed_by, a.level)
+                .where(a.event_id == one.event_id, a.state == AlertState.CLAIMED)
+                .order_by(a.level.desc())
+                .limit(1)
+            ).first()
+            if claimed is not None and one.level <= claimed.level:
+                suppress(f"同一事件已由{claimed.claimed_by}认领")
+        return ""
+
+    def _supersede(self, tx: Tx, one: Fired, name: str) -> None:
+        """A higher rung of the same rule replaces the lower ones that nobody has taken."""
+        if not one.event_id:
+            return
+        a = t.alerts
+        lower = (
+            a.c.event_id == one.event_id,
+            a.c.rule == one.rule,
+            a.c.fingerprint != name,
+            a.c.state == AlertState.NEW,
+        )
+        tx.conn.execute(
+            update(a)
+            .where(*lower)
+            .values(state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高一级预警接替")
+        )
+
+    def _queue(self, tx: Tx, row: dict[str, Any]) -> None:
+        """Deliveries for the desk and the offices; a call for help waits for nothing."""
+        wait = 0.0 if row["kind"] == "help" else self._rules.grouping.group_wait_s
+        at = tx.now + timedelta(seconds=wait)
+        receivers = dict.fromkeys((DESK, row["lead_office"]))
+        if row["level"] >= Level.LARGER:
+            receivers.update(dict.fromkeys(row["helper_offices"]))
+        if row["level"] >= Level.MAJOR:
+            receivers.update(dict.fromkeys(row["copy_offices"]))
+        for receiver in receivers:
+            _deliver(tx, row, receiver, at)
+
+
+def _known(conn: Connection, fired: Sequence[Fired]) -> set[str]:
+    names = [fingerprint(f.rule, f.event_id, f.rung) for f in fired]
+    if not names:
+        return set()
+    a = t.alerts.c
+    return set(conn.execute(select(a.fingerprint).where(a.fingerprint.in_(names))).scalars())
+
+
+def _deliver(
+    tx: Tx, row: dict[str, Any], receiver: str, not_before: datetime, reason: str = "alert"
+) -> None:
+    tx.conn.execute(
+        insert(t.deliveries),
+        {
+            "dedup_key": f"{row['fingerprint']}:{receiver}:{reason}",
+            "reason": reason,
+            "fingerprint": row["fingerprint"],
+            "case_id": row["case_id"],
+            "receiver": receiver,
+            "channel": "",
+            "title": headline(row),
+            "body": notice(row),
+            "state": "waiting",
+            "not_before": not_before,
+            "created_at": tx.now,
+        },
+    )
+
+
+def headline(row: dict[str, Any]) -> str:
+    """Level, class and matter in one line."""
+    label = Level(row["level"]).label
+    kind = EVENT_KIND_NAMES.get(row["kind"], "来源" if row["kind"] == "source" else row["kind"])
+    return f"【{label}·{kind}】{row['title']}"
+
+
+def notice(row: dict[str, Any]) -> str:
+    """What an alert says to an office (DESIGN.md §10), without the closing link.
+
+    ``notify`` adds the link to the receipt page, which only it knows, and cuts to size.
+    """
+    lines = [f"为何现在：{row['sentence']}"]
+    if row["place_name"]:
+        lines.append(f"地点：{row['place_name']}")
+    for n, link in enumerate(row["links"], start=1):
+        lines.append(f"例{n}：{link['text']} {link['url']}".rstrip())
+    lines.append("在效预警：" + ("；".join(row["warning_texts"]) or "无"))
+    if row["asked"]:
+        lines.append(f"请{row['lead_office']}：{row['asked']}")
+    return "\n".join(lines)
+
+
+def warning_line(row: Any) -> str:
+    """A warning in force in one line: station, type, colour, time."""
+    at = row["issued_at"].astimezone(BEIJING).strftime("%m-%d %H:%M")
+    colour = _COLOUR.get(row["colour"], "")
+    return f"{row['station'] or row['area']}{row['type_name']}{colour}预警（{at}发布）"
+
+
+def alert_body(row: dict[str, Any], route: str = "") -> dict[str, Any]:
+    """The body of the topic ``alerts`` (schema alert/1)."""
+    return {
+        "fingerprint": row["fingerprint"],
+        "rule": row["rule"],
+        "rung": row["rung"],
+        "event_id": row["event_id"],
+        "level": row["level"],
+        "level_name": Level(row["level"]).label,
+        "kind": row["kind"],
+        "title": row["title"],
+        "sentence": row["sentence"],
+        "figures": row["figures"],
+        "hazard": row["hazard"],
+        "adcode": row["adcode"],
+        "place_name": row["place_name"],
+        "routing": {
+            "lead": row["lead_office"],
+            "helpers": row["helper_offices"],
+            "copies": row["copy_offices"],
+            "rule": route,
+        },
+        "links": row["links"],
+        "warnings": row["warning_texts"],
+        "asked": row["asked"],
+        "state": row["state"],
+        "state_reason": row["state_reason"],
+        "fired_at": row["fired_at"].astimezone(UTC),
+        "last_at": row["last_at"].astimezone(UTC),
+    }
+
+
+def _keep_evidence(tx: Tx, one: Fired, name: str) -> None:
+    """Copy the posts that an alert rests on, so that forgetting old posts never eats a case."""
+    rows = [
+        {
+            "fingerprint": name,
+            "kind": "post",
+            "ref": link["post_id"],
+            "title": one.title,
+            "text": link["body"],
+            "url": link["url"],
+            "at": datetime.fromisoformat(link["at"]),
+            "sha256": hashlib.sha256(link["body"].encode()).hexdigest(),
+            "captured_at": tx.now,
+            "captured_by": CAPTURED_BY,
+        }
+        for link in one.links
+    ]
+    if rows:
+        tx.conn.execute(insert(t.evidence), rows)
+
+
+def _record_call(tx: Tx, call: HelpCall) -> None:
+    """The help lane: one row per call, its contact in the vault; a copy only counts."""
+    h = t.help_calls
+    post = call.post.post
+    if call.is_new:
+        row = {
+            "post_id": post.id,
+            "event_id": call.event_id,
+            "text": mask(post.full_text)[0],
+            "url": post.url,
+            "source": post.source,
+            "place_name": call.post.place.name[:64] if call.post.place else "",
+            "adcode": call.post.place.adcode if call.post.place else "",
+            "published_at": post.published_at,
+            "seen_at": post.fetched_at,
+            "probability": call.post.call,
+            "state": HelpState.NEW.value,
+        }
+        done = tx.conn.execute(insert(h).values(row))
+        assert done.inserted_primary_key is not None
+        call_id = done.inserted_primary_key[0]
+    else:
+        found = tx.conn.execute(select(h.c.id).where(h.c.event_id == call.event_id)).first()
+        if found is None:
+            return
+        call_id = found.id
+        tx.conn.execute(update(h).where(h.c.id == call_id).values(copies=h.c.copies + 1))
+    if not post.sealed_contact:
+        return
+    v = t.vault
+    if tx.conn.execute(select(v.c.id).where(v.c.help_call_id == call_id)).first() is None:
+        tx.conn.execute(
+            insert(v),
+            {
+                "help_call_id": call_id,
+                "ciphertext": _sealed(post.sealed_contact),
+                "created_at": tx.now,
+            },
+        )
+
+
+def _sealed(text: str) -> bytes:
+    """The vault's bytes of a sealed contact; they were made on entry and stay sealed here."""
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        return text.encode()
+
+
+def calm(tx: Tx, rules: Rules) -> int:
+    """Alerts that nobody took and whose event stopped growing are calmed; returns how many."""
+    a = t.alerts
+    before = tx.now - timedelta(minutes=rules.calm.after_minutes)
+    done = tx.conn.execute(
+        update(a)
+        .where(
+            a.c.state == AlertState.NEW,
+            a.c.last_at < before,
+            a.c.kind.not_in(("help", "source")),
+        )
+        .values(
+            state=AlertState.CALMED.value,
+            state_reason=f"{rules.calm.after_minutes:.0f} 分钟无新增，未曾认领",
+        )
+    )
+    return int(done.rowcount)
+
+
+def source_blind(
+    tx: Tx,
+    source: str,
+    reason: str,
+    now: datetime,
+    *,
+    rules: Rules,
+    routes: Routes,
+    home_adcode: str = "450100",
+) -> str:
+    """A source went blind: say so, once per blindness. Returns the alert's fingerprint.
+
+    One blindness lasts until the source succeeds again: its last success names it.
+    """
+    s = t.source_health.c
+    row = tx.conn.execute(select(s.last_success_at).where(s.source == source)).first()
+    last = row.last_success_at if row is not None else None
+    rung = last.strftime("%y%m%d%H%M%S") if last is not None else "never"
+    since = f"，上次成功 {last.astimezone(BEIJING):%m-%d %H:%M}" if last else "，从未成功"
+    one = Fired(
+        event=None,
+        rule="source_blind",
+        rung=rung,
+        kind="source",
+        title=f"来源“{source}”失联",
+        sentence=f"来源“{source}”已采不到数据（{reason}）{since}；此来源上的舆情目前看不见",
+        figures={"source": source, "reason": reason},
+        level=Level.GENERAL,
+        hazard="",
+        adcode="",
+        place_name="",
+        links=(),
+        fired_at=now,
+        seen_at=now,
+    )
+    # A source has no event; its name takes that place in the fingerprint.
+    name = fingerprint(one.rule, source, rung)
+    there = tx.conn.execute(
+        select(t.alerts.c.fingerprint).where(t.alerts.c.fingerprint == name)
+    ).first()
+    if there is None:
+        Dispatch(rules, routes, home_adcode, timedelta(days=1))._sound(tx, one, name)
+    return name
