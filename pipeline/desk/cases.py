@@ -126,6 +126,7 @@ def open_case(
     )
     if alert is not None:
         _take_alert(tx, actor, alert, case_id)
+    _quiet_others(tx, event_id, case_id, number)
     case = load_case(tx.conn, case_id)
     what = CaseClass(case_class).label
     text = f"{actor.name}立单 {number}（{what}）：{title}"
@@ -154,6 +155,24 @@ def _take_alert(tx: Tx, actor: Actor, alert: Row, case_id: int) -> None:
         }
     change(tx, t.alerts, alert, **values)
     clocks.meet(tx, "alert", alert["fingerprint"], "unclaimed")
+
+
+def _quiet_others(tx: Tx, event_id: str, case_id: int, number: str) -> None:
+    """An open case inhibits the event's other alerts that nobody has taken."""
+    if not event_id:
+        return
+    a = t.alerts
+    others = select(a).where(a.c.event_id == event_id, a.c.state == AlertState.NEW)
+    for row in rows(tx.conn, others):
+        change(
+            tx,
+            a,
+            row,
+            state=AlertState.SUPPRESSED.value,
+            state_reason=f"已有处置单 {number}",
+            case_id=case_id,
+        )
+        clocks.cancel(tx, "alert", row["fingerprint"], "unclaimed")
 
 
 # ---- assessing ----------------------------------------------------------------------------
