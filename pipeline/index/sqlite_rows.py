@@ -1,0 +1,312 @@
+"""Tables of the embedded index, and the writing of posts into them.
+
+One transaction keeps the rows, the full text, the areas and both rollups in step, so every count
+is exact at every moment. All functions here run inside the caller's write transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from pipeline.domain.post import AnnotatedPost
+from pipeline.index.codes import (
+    EVERYWHERE,
+    TIE_BITS,
+    areas_of,
+    counties_in,
+    hazard_bits,
+    mix_of,
+    row_key,
+)
+from pipeline.posts_db import to_us
+
+HOUR_MS, TEN_MIN_MS = 3_600_000, 600_000
+
+# Tokens are split at blanks alone: every other character belongs to a token, so a token of ours
+# is exactly one term and ``detail=none`` (no positions, half the size) is enough.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS post (
+  id INTEGER PRIMARY KEY, pid TEXT NOT NULL UNIQUE, mix INTEGER NOT NULL,
+  source INTEGER NOT NULL, hazards INTEGER NOT NULL, counties TEXT NOT NULL,
+  seen INTEGER NOT NULL, versions INTEGER NOT NULL DEFAULT 1, gone INTEGER);
+CREATE INDEX IF NOT EXISTS post_by_mix ON post (mix);
+CREATE INDEX IF NOT EXISTS post_by_source ON post (source);
+CREATE TABLE IF NOT EXISTS post_doc (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE VIRTUAL TABLE IF NOT EXISTS post_words USING fts5 (
+  tokens, content='', detail=none, columnsize=0,
+  tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* P* S* Co Cn'");
+CREATE TABLE IF NOT EXISTS post_area (
+  area INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (area, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post_counts (
+  id INTEGER NOT NULL, at INTEGER NOT NULL, reposts INTEGER NOT NULL, comments INTEGER NOT NULL,
+  likes INTEGER NOT NULL, views INTEGER NOT NULL, PRIMARY KEY (id, at)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post_version (
+  id INTEGER NOT NULL, digest BLOB NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (id, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post_hour (
+  area INTEGER NOT NULL, slot INTEGER NOT NULL, mix INTEGER NOT NULL, source INTEGER NOT NULL,
+  n INTEGER NOT NULL, PRIMARY KEY (area, slot, mix, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post_10min (
+  area INTEGER NOT NULL, slot INTEGER NOT NULL, mix INTEGER NOT NULL, source INTEGER NOT NULL,
+  n INTEGER NOT NULL, PRIMARY KEY (area, slot, mix, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS post_mix (mix INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS post_source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS post_newest (one INTEGER PRIMARY KEY, fetched INTEGER NOT NULL);
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(AnnotatedPost).decode
+
+
+def pack(item: AnnotatedPost) -> bytes:
+    """The stored form of an annotated post."""
+    return _encode(item)
+
+
+def unpack(body: bytes) -> AnnotatedPost:
+    """What ``pack`` was given."""
+    return _decode(body)
+
+
+@dataclass(slots=True)
+class Row:
+    """A post with what the index keeps beside it. ``seen``: first fetch, microseconds."""
+
+    id: int
+    item: AnnotatedPost
+    seen: int
+    versions: int = 1
+    gone: int | None = None
+
+
+def load(conn: sqlite3.Connection, post_ids: Sequence[str]) -> dict[str, Row]:
+    """The stored rows of these posts by post id."""
+    marks = ",".join("?" * len(post_ids))
+    rows = conn.execute(
+        "SELECT p.pid, p.id, d.body, p.seen, p.versions, p.gone FROM post p"  # noqa: S608
+        f" JOIN post_doc d ON d.id = p.id WHERE p.pid IN ({marks})",
+        post_ids,
+    )
+    return {pid: Row(key, _decode(body), *rest) for pid, key, body, *rest in rows.fetchall()}
+
+
+def put(conn: sqlite3.Connection, items: Sequence[AnnotatedPost]) -> int:
+    """Store posts of different ids; returns how many were new."""
+    stored = load(conn, [item.post.id for item in items])
+    out: list[Row] = []
+    into: list[Row] = []
+    same: list[Row] = []
+    for item in items:
+        old = stored.get(item.post.id)
+        if old is None:
+            key = row_key(item.post.published_at, item.post.id)
+            into.append(Row(key, item, to_us(item.post.fetched_at)))
+            continue
+        new = _refreshed(conn, old, item)
+        if _is_found_alike(old.item, new.item):
+            same.append(new)
+        else:
+            out.append(old)
+            if new.item.post.published_at != old.item.post.published_at:
+                new.id = row_key(new.item.post.published_at, new.item.post.id)
+            into.append(new)
+    remove(conn, out)
+    moved = {row.item.post.id: row.id for row in out}
+    _give_free_keys(conn, into)
+    _add(conn, into)
+    for row in into:
+        before = moved.get(row.item.post.id, row.id)
+        if before != row.id:
+            for table in ("post_counts", "post_version"):
+                conn.execute(f"UPDATE {table} SET id=? WHERE id=?", (row.id, before))  # noqa: S608
+    conn.executemany(
+        "UPDATE post SET seen = ?, versions = ? WHERE id = ?",
+        [(row.seen, row.versions, row.id) for row in same],
+    )
+    conn.executemany(
+        "UPDATE post_doc SET body = ? WHERE id = ?", [(pack(row.item), row.id) for row in same]
+    )
+    _note_counts(conn, {row.item.post.id: row.id for row in (*into, *same)}, items)
+    newest = max(to_us(item.post.fetched_at) for item in items)
+    conn.execute(
+        "INSERT INTO post_newest (one, fetched) VALUES (1, ?) ON CONFLICT (one)"
+        " DO UPDATE SET fetched = max(fetched, excluded.fetched)",
+        (newest,),
+    )
+    return len(items) - len(stored)
+
+
+def remove(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Take posts out of rows, text, areas and rollups; counts and versions stay."""
+    if not rows:
+        return
+    rows = sorted(rows, key=lambda row: row.id)
+    ids = [(row.id,) for row in rows]
+    conn.executemany(
+        "INSERT INTO post_words (post_words, rowid, tokens) VALUES ('delete', ?, ?)",
+        [(row.id, row.item.annotation.tokens) for row in rows],
+    )
+    conn.executemany(
+        "DELETE FROM post_area WHERE area = ? AND id = ?",
+        [(area, row.id) for row in rows for area in areas_of(row.item.annotation.places)],
+    )
+    conn.executemany("DELETE FROM post_doc WHERE id = ?", ids)
+    _roll(conn, rows, _sources(conn, rows), -1)
+    conn.executemany("DELETE FROM post WHERE id = ?", ids)
+
+
+def forget(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Remove posts with everything that was kept about them."""
+    remove(conn, rows)
+    for table in ("post_counts", "post_version"):
+        conn.executemany(f"DELETE FROM {table} WHERE id = ?", [(row.id,) for row in rows])  # noqa: S608
+
+
+def _refreshed(conn: sqlite3.Connection, old: Row, item: AnnotatedPost) -> Row:
+    """What to keep when a stored post comes again. The newer fetch wins, the newer count too."""
+    before, after = old.item.post, item.post
+    newer = after.fetched_at >= before.fetched_at
+    versions = old.versions
+    if (after.title, after.text) != (before.title, before.text):
+        other = old.item if newer else item
+        versions += conn.execute(
+            "INSERT OR IGNORE INTO post_version (id, digest, body) VALUES (?, ?, ?)",
+            (old.id, _digest(other), pack(other)),
+        ).rowcount
+        kept = item if newer else old.item
+        versions -= conn.execute(
+            "DELETE FROM post_version WHERE id = ? AND digest = ?", (old.id, _digest(kept))
+        ).rowcount
+    chosen = item if newer else old.item
+    post = chosen.post
+    if before.counted_at and (after.counted_at is None or after.counted_at < before.counted_at):
+        post = replace(post, counts=before.counts, counted_at=before.counted_at)
+    elif not newer and after.counted_at:
+        post = replace(post, counts=after.counts, counted_at=after.counted_at)
+    if before.gone and after.fetched_at <= before.fetched_at:
+        post = replace(post, gone=True)
+    if post is not chosen.post:
+        chosen = replace(chosen, post=post)
+    return Row(old.id, chosen, min(old.seen, to_us(after.fetched_at)), versions, old.gone)
+
+
+def _is_found_alike(a: AnnotatedPost, b: AnnotatedPost) -> bool:
+    """True when every query finds both or neither."""
+    return (
+        a.annotation == b.annotation
+        and a.post.published_at == b.post.published_at
+        and a.post.source == b.post.source
+    )
+
+
+def _digest(item: AnnotatedPost) -> bytes:
+    words = f"{item.post.title}\0{item.post.text}".encode("utf-8", "replace")
+    return hashlib.blake2b(words, digest_size=8).digest()
+
+
+def _give_free_keys(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Move rows whose key is taken to the next free one. Sorted by post id, so ties keep order."""
+    marks = ",".join(str(row.id) for row in rows)
+    taken = {key for (key,) in conn.execute(f"SELECT id FROM post WHERE id IN ({marks})")}  # noqa: S608
+    for row in sorted(rows, key=lambda row: row.item.post.id):
+        if row.id in taken:
+            row.id += 1
+            while (
+                row.id in taken
+                or conn.execute("SELECT 1 FROM post WHERE id = ?", (row.id,)).fetchone()
+            ):
+                row.id += 1
+        taken.add(row.id)
+
+
+def _add(conn: sqlite3.Connection, rows: list[Row]) -> None:
+    if not rows:
+        return
+    rows = sorted(rows, key=lambda row: row.id)  # FTS5 flushes whenever a number is not the next
+    sources = _sources(conn, rows)
+    posts, docs, words, areas = [], [], [], []
+    for row in rows:
+        note, post = row.item.annotation, row.item.post
+        inside = areas_of(note.places)
+        posts.append(
+            (row.id, post.id, mix_of(note), sources[post.source], hazard_bits(note.hazards),
+             counties_in(inside), row.seen, row.versions, row.gone)
+        )  # fmt: skip
+        docs.append((row.id, _encode(row.item)))
+        words.append((row.id, note.tokens))
+        areas += [(area, row.id) for area in inside]
+    areas.sort()
+    conn.executemany("INSERT INTO post VALUES (?,?,?,?,?,?,?,?,?)", posts)
+    conn.executemany("INSERT INTO post_doc VALUES (?,?)", docs)
+    conn.executemany("INSERT INTO post_words (rowid, tokens) VALUES (?,?)", words)
+    conn.executemany("INSERT INTO post_area VALUES (?,?)", areas)
+    _roll(conn, rows, sources, 1)
+
+
+def _roll(
+    conn: sqlite3.Connection, rows: Iterable[Row], sources: dict[str, int], sign: int
+) -> None:
+    """Add or take away posts in the rollups. The hour rollup knows provinces, prefectures and
+    counties and the source; the ten-minute rollup prefectures only and no source."""
+    hours: Counter[tuple[int, int, int, int]] = Counter()
+    tens: Counter[tuple[int, int, int, int]] = Counter()
+    mixes: Counter[int] = Counter()
+    for row in rows:
+        mix = mix_of(row.item.annotation)
+        source = sources[row.item.post.source]
+        ms = row.id >> TIE_BITS
+        hour, ten = ms // HOUR_MS, ms // TEN_MIN_MS
+        mixes[mix] += sign
+        hours[EVERYWHERE, hour, mix, source] += sign
+        tens[EVERYWHERE, ten, mix, 0] += sign
+        for area in areas_of(row.item.annotation.places):
+            if area < 1_000_000:
+                hours[area, hour, mix, source] += sign
+            if 1_000 <= area < 10_000:
+                tens[area, ten, mix, 0] += sign
+    for table, cells in (("post_hour", hours), ("post_10min", tens)):
+        conn.executemany(
+            f"INSERT INTO {table} (area, slot, mix, source, n) VALUES (?,?,?,?,?)"  # noqa: S608
+            " ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            [(*cell, n) for cell, n in sorted(cells.items())],
+        )
+        if sign < 0:
+            conn.executemany(
+                f"DELETE FROM {table} WHERE area=? AND slot=? AND mix=? AND source=? AND n=0",  # noqa: S608
+                list(cells),
+            )
+    conn.executemany(
+        "INSERT INTO post_mix (mix, n) VALUES (?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        list(mixes.items()),
+    )
+
+
+def _sources(conn: sqlite3.Connection, rows: Iterable[Row]) -> dict[str, int]:
+    """Number of each source, given at its first post."""
+    names = {row.item.post.source for row in rows}
+    conn.executemany("INSERT OR IGNORE INTO post_source (name) VALUES (?)", [(n,) for n in names])
+    marks = ",".join("?" * len(names))
+    found = conn.execute(
+        f"SELECT name, id FROM post_source WHERE name IN ({marks})",  # noqa: S608
+        tuple(names),
+    )
+    return dict(found.fetchall())
+
+
+def _note_counts(
+    conn: sqlite3.Connection, keys: dict[str, int], items: Iterable[AnnotatedPost]
+) -> None:
+    rows = []
+    for item in items:
+        post, c = item.post, item.post.counts
+        if post.counted_at is not None:
+            at = to_us(post.counted_at)
+            rows.append((keys[post.id], at, c.reposts, c.comments, c.likes, c.views))
+    rows.sort()
+    conn.executemany("INSERT OR IGNORE INTO post_counts VALUES (?,?,?,?,?,?)", rows)
