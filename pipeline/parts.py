@@ -29,7 +29,6 @@ from pipeline.commands.crawling import crawl_part
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
-from pipeline.store.sql import Tx
 from pipeline.worker import Worker
 
 log = structlog.get_logger("parts")
@@ -158,7 +157,6 @@ def desk_part(app: App, stop: threading.Event) -> None:
     """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
     from pipeline.notify import Notifier, load_receivers
     from pipeline.portal.site import Site, publish
-    from pipeline.stages.alert import calm
     from pipeline.stages.relay import Relay
     from pipeline.stages.sweep import sweep
 
@@ -179,8 +177,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
     while not stop.wait(0.5):
         now = app.now()
         attempt("sweep", partial(sweep, app.store, now, app.rules))
-        with_calm = partial(_calm, app, calm)
-        attempt("calm", with_calm)
+        attempt("calm", lambda: _calm(app))
         attempt("relay", relay.run_once)
         attempt("portal", lambda: _publish(app, publish, site))
         if time.monotonic() - forgotten > 3600:
@@ -189,9 +186,13 @@ def desk_part(app: App, stop: threading.Event) -> None:
         beats(app.bus.lag("detect", [POSTS_ANNOTATED.name]))
 
 
-def _calm(app: App, calm: Callable[[Tx], object]) -> None:
+def _calm(app: App) -> None:
+    from pipeline.stages.alert import calm
+    from pipeline.stages.warnings import close_expired
+
     with app.store.begin(app.now()) as tx:
-        calm(tx)
+        calm(tx, app.detect_rules)
+        close_expired(tx)
 
 
 def _publish(app: App, publish: Callable[..., int], site: object) -> None:

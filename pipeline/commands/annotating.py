@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 import structlog
-from nlp.annotator import Annotator, to_json_line
 
+from nlp.annotator import Annotator, to_json_line
 from nlp.claims import read_claims
 
 log = structlog.get_logger("annotate")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -12,15 +13,36 @@ from sqlalchemy import delete, insert, select, update
 from pipeline.app import App, build
 from pipeline.beats import Beats, until
 from pipeline.commands.running import Drill, has_sources
+from pipeline.domain.alert import AlertState
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
+from pipeline.store.sql import Tx
 
 if TYPE_CHECKING:
     from crawlers.health import SourceRun
     from crawlers.sources import Source
     from pipeline.domain.post import FetchedPost, Unreadable
     from pipeline.domain.warning import OfficialWarning
+
+
+BLIND = ("failing", "refused", "empty")
+
+
+def _sees_again(tx: Tx, source: str) -> None:
+    """The alert about a blindness that has ended needs nobody any more."""
+    a = t.alerts
+    blind = tx.conn.execute(
+        select(a.c.fingerprint, a.c.figures).where(
+            a.c.rule == "source_blind", a.c.state == AlertState.NEW
+        )
+    ).all()
+    ended = [row.fingerprint for row in blind if row.figures.get("source") == source]
+    tx.conn.execute(
+        update(a)
+        .where(a.c.fingerprint.in_(ended))
+        .values(state=AlertState.CALMED.value, state_reason="来源已恢复，未曾认领")
+    )
 
 
 class Door:
@@ -34,7 +56,8 @@ class Door:
         return self.ingest.accept(posts)
 
     def refuse(self, pieces: Sequence[Unreadable]) -> object:
-        return self.ingest.refuse(pieces)
+        self.ingest.refuse(pieces)
+        return None
 
     def warn(self, warnings: Sequence[OfficialWarning]) -> object:
         from pipeline.stages.warnings import store_warnings
@@ -73,9 +96,17 @@ class HealthRecorder:
             if rows:
                 tx.conn.execute(insert(h), rows)
 
+    @staticmethod
+    def _for_long(source: Source, row: Mapping[Any, Any], now: datetime) -> bool:
+        """One failed visit is an accident; three, or a while without success, are blindness."""
+        if row["last_success_at"] is None:
+            return bool(row["runs"] >= 2)
+        patience = max(timedelta(minutes=5), 3 * timedelta(seconds=source.every_s))
+        return bool(now - row["last_success_at"] > patience)
+
     def record(self, run: SourceRun) -> None:
         from crawlers.health import is_late
-        from pipeline.stages.alert import source_blind, source_seeing
+        from pipeline.stages.alert import source_blind
 
         source = self.sources[run.source]
         h, now = t.source_health, self.app.now()
@@ -107,10 +138,19 @@ class HealthRecorder:
                     usual_per_hour=source.expect_per_hour,
                 )
             )
-            if state in ("failing", "refused", "empty"):
-                source_blind(tx, run.source, source.title or run.source, reason, now)
-            else:
-                source_seeing(tx, run.source, now)
+            if state in BLIND and self._for_long(source, row, now):
+                app = self.app
+                source_blind(
+                    tx,
+                    run.source,
+                    reason,
+                    now,
+                    rules=app.detect_rules,
+                    routes=app.routes,
+                    home_adcode=app.settings.home_adcode,
+                )
+            elif state not in BLIND and row["state"] in BLIND:
+                _sees_again(tx, run.source)
         self.beats()
         if self.seen is not None:
             self.seen(run)
@@ -120,7 +160,7 @@ def crawl_part(app: App, stop: threading.Event) -> None:
     """The crawlers, each source at its own period."""
     from crawlers.drill.site import drill_sources
     from crawlers.runner import crawl_forever
-    from crawlers.sources import load_sources
+    from crawlers.sources import read_sources
 
     if app.is_drill:
         drill = Drill.load(app.settings.home)
@@ -128,7 +168,7 @@ def crawl_part(app: App, stop: threading.Event) -> None:
         sources = drill_sources(f"http://127.0.0.1:{drill.site_port}", speed)
     else:
         speed = 1.0
-        sources = [s for s in load_sources(app.settings.home / "sources.toml") if s.enabled]
+        sources = [s for s in read_sources(app.settings.home / "sources.toml") if s.enabled]
     recorder = HealthRecorder(app, sources)
     recorder.announce()
 
@@ -152,14 +192,14 @@ def crawl_part(app: App, stop: threading.Event) -> None:
 def crawl_round(settings: Settings) -> Iterator[dict[str, Any]]:
     """Fetch every enabled source once; a line per source. Raises: SettingsError without any."""
     from crawlers.runner import crawl_once
-    from crawlers.sources import load_sources
+    from crawlers.sources import read_sources
 
     file = settings.home / "sources.toml"
     if not has_sources(settings):
         raise SettingsError(f"no source is enabled; write {file} (see docs/settings.md)")
     app = build(settings)
     try:
-        sources = [source for source in load_sources(file) if source.enabled]
+        sources = [source for source in read_sources(file) if source.enabled]
         runs: list[Any] = []
         recorder = HealthRecorder(app, sources, seen=runs.append)
         asyncio.run(crawl_once(sources, Door(app), recorder, app.clock, contact=settings.contact))

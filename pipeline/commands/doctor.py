@@ -106,12 +106,12 @@ def _rules(s: Settings) -> str | None:
 
 
 def _sources(s: Settings) -> str | None:
-    from crawlers.sources import load_sources
+    from crawlers.sources import read_sources
 
     file = s.home / "sources.toml"
     if not file.exists():
         return None  # the drill plays
-    if not any(source.enabled for source in load_sources(file)):
+    if not any(source.enabled for source in read_sources(file)):
         return f"no source is enabled in {file}; set enabled = true, or remove it for the drill"
     return None if s.contact else "contact: give an address for the crawler's user agent"
 

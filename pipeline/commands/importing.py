@@ -40,6 +40,7 @@ def import_posts(
     With ``wait`` it returns when all is annotated, indexed and detected: by the running product
     when one runs on this folder, else by machine parts started for the while.
     """
+    from crawlers.columns import load_profile
     from crawlers.spiders.importer import read_file
 
     app = build(settings)
@@ -51,7 +52,8 @@ def import_posts(
             progress = stack.enter_context(progress_bar())
             task = progress.add_task(f"import {file.name}", total=None)
             ingest = app.ingest()
-            pieces = read_file(file, format=file_format, fetched_at=app.now(), mapping=mapping)
+            columns = load_profile(mapping) if mapping else None
+            pieces = read_file(file, format=file_format, fetched_at=app.now(), mapping=columns)
             for batch in _batches(pieces):
                 posts = [p for p in batch if isinstance(p, FetchedPost)]
                 broken = [p for p in batch if isinstance(p, Unreadable)]

@@ -52,10 +52,10 @@ def free_port() -> int:
 
 def has_sources(settings: Settings) -> bool:
     """True when the folder's sources.toml enables at least one source."""
-    from crawlers.sources import load_sources
+    from crawlers.sources import read_sources
 
     file = settings.home / "sources.toml"
-    return file.exists() and any(source.enabled for source in load_sources(file))
+    return file.exists() and any(source.enabled for source in read_sources(file))
 
 
 def prepare_drill(settings: Settings, scenario: str, speed: float) -> tuple[Drill, DrillClock]:
