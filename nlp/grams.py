@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 
 from nlp.lexicon import read_table
 
 MIN_CLAUSE = 12
 MAX_CLAUSE = 40
+
+_LEAST_SEEN = {1: 20, 2: 40, 3: 80}
+"""Background posts that must hold a gram of each length for it to stand in the table."""
 
 _NOISE = re.compile(r"https?://\S+|@[^\s:：@]{1,30}[:：]?|\[[^\[\]]{1,8}\]|#([^#]{1,40})#")
 _CUTS = re.compile(r"[^一-龥0-9a-z.·]+|(?<![0-9])[.·]|[.·](?![0-9])")
@@ -85,3 +90,20 @@ def mass(found: frozenset[str]) -> float:
     weights, rare = _background()
     get = weights.get
     return sum(get(gram, rare) for gram in found)
+
+
+def background_counts(texts: Iterable[str]) -> dict[str, int]:
+    """How ``lexicon/background.tsv`` is made: gram -> number of distinct posts that hold it.
+
+    The empty gram holds the number of posts. Only counts are kept, of grams of at most three
+    characters that many posts share, so that no post can be read back from the table.
+    """
+    counts: Counter[str] = Counter()
+    total = 0
+    for text in set(texts):
+        if content_length(text) < MIN_CLAUSE:
+            continue
+        total += 1
+        counts.update(frozenset().union(*map(grams, pieces(text))))
+    kept = {gram: seen for gram, seen in counts.items() if seen >= _LEAST_SEEN[len(gram)]}
+    return {"": total, **kept}

@@ -213,6 +213,12 @@ class Gazetteer:
             return self._street(f, others, hint)
         near = [e for e in entries if any(_related(e.adcode, code) for _s, _e, code in others)]
         by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
+        if first.level in ("province", "city"):
+            # 江西 is the province even where Nanning is named as well; 江南区江西 is the town
+            by_hint = []
+            beside = {code for _s, end, code in others if 0 <= f.start - end <= 1}
+            near = [e for e in near if e is first or any(_related(e.adcode, c) for c in beside)]
+            near.sort(key=lambda e: e is first)
         doubtful = f.name in self._homonyms or all(e.weak for e in entries)
         why = ""
         if near:

@@ -22,7 +22,7 @@ _SUFFIX = re.compile(
 _TOWN_SUFFIX = re.compile(rf"(?:(?:{_PEOPLES})*[镇乡]|街道|经济开发区|管理委员会|经济技术开发区)$")
 
 
-_ORDINARY = {"城区", "矿区", "郊区", "老城区", "新区", "市区"}
+_ORDINARY = {"城区", "矿区", "郊区", "老城区", "新区", "市区", "东区", "西区", "南区", "北区"}
 """Full names of districts that are plain words everywhere else."""
 
 

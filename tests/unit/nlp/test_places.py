@@ -124,6 +124,13 @@ def test_the_account_decides_between_places_of_one_name() -> None:
     assert any("忻城" in other for other in home.alternatives)
 
 
+def test_a_province_or_city_is_not_taken_for_a_town_near_home() -> None:
+    assert _named("江西北部、广西南部有大雨", "江西省").adcode == "360000"
+    assert _named("江西下雨了", "江西省", "广西 南宁").adcode == "360000"
+    assert _named("南阳下雨了", "南阳市", "广西 南宁").adcode == "411300"
+    assert _named("江南区江西停电", "江西镇").adcode == "450105105"
+
+
 def test_the_post_comes_first_and_the_account_last() -> None:
     places = GAZETTEER.find("友爱路积水", "广西 桂林")
     assert places[0].name == "友爱路"
