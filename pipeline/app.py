@@ -207,7 +207,7 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         settings=settings,
         clock=clock,
         store=store,
-        bus=SqliteBus(settings.posts_db, clock=clock),
+        bus=SqliteBus(settings.posts_db, clock=clock, lease_s=settings.lease_seconds),
         index=SqliteIndex(settings.posts_db),
         rules=rules.desk,
         detect_rules=rules.detect,

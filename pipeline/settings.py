@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         0.2, gt=0, le=1, description="a stage stops when more than this share is refused"
     )
     annotate_batch: int = Field(500, ge=1, le=5000, description="posts judged in one pass")
+    lease_seconds: float = Field(
+        10, gt=0, description="a silent worker loses its partitions after so many seconds"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
 
     @field_validator("home_adcode")

@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,9 @@ def import_posts(
                 posts = [p for p in batch if isinstance(p, FetchedPost)]
                 broken = [p for p in batch if isinstance(p, Unreadable)]
                 if posts:
-                    for key, value in asdict(ingest.accept(posts)).items():
-                        totals[key] += value
+                    result = ingest.accept(posts)
+                    for key in totals:
+                        totals[key] += getattr(result, key)
                 if broken:
                     ingest.refuse(broken)
                     totals["read"] += len(broken)
