@@ -128,7 +128,8 @@ class Condition:
 
 FIGURES = (
     "posts", "posts_per_hour", "ratio", "reposts_of_one", "views_of_one", "sources", "counties",
-    "media", "provincial_media", "central_media", "casualty", "dam", "complaints", "urgency", "help",
+    "media", "provincial_media", "central_media", "casualty", "dam", "complaints", "urgency",
+    "help",
 )  # fmt: skip
 
 
@@ -394,14 +395,21 @@ def propose_level(
             break  # sorted: nothing higher follows
         if condition.kinds and kind not in condition.kinds:
             continue
-        if all(figures.get(name, 0) >= least for name, least in condition.needs.items()):
+        for name, least in condition.needs.items():
+            if figures.get(name, 0) < least:
+                break
+        else:
             best = condition.level
-            shown = {
-                name: (f"{value:.1f}" if value != int(value) else int(value))
-                for name, value in figures.items()
-            }
-            reasons.append(condition.reason.format(**shown))
+            reasons.append(condition.reason.format_map(_Shown(figures)))
     return best, tuple(reasons)
+
+
+class _Shown(dict[str, float]):
+    """Figures as a reason shows them: 50, 3.5."""
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.get(name, 0)
+        return int(value) if value == int(value) else f"{value:.1f}"
 
 
 def load_rules(path: Path) -> Rules:

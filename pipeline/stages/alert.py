@@ -144,8 +144,7 @@ class Dispatch:
                 ),
                 rows,
             )
-        for call in calls:
-            _record_call(tx, call)
+        _record_calls(tx, calls)
 
     def _sound(self, tx: Tx, one: Fired, name: str) -> None:
         adcode = one.adcode or self._home
@@ -188,6 +187,9 @@ class Dispatch:
             self._queue(tx, row)
         elif owner:
             _deliver(tx, row, owner, tx.now, reason="escalation")
+        elif row["state_reason"].startswith("同一事件"):
+            # the same people hear of it again, after the group's interval
+            _deliver(tx, row, DESK, tx.now + timedelta(seconds=self._wait(row)))
 
     def _decide(self, tx: Tx, one: Fired, row: dict[str, Any]) -> str:
         """Set the alert's state and its reason. Returns a person to tell nevertheless, or empty."""
@@ -228,38 +230,51 @@ class Dispatch:
                 suppress(f"正在议论已预警的天气过程（{process['id']}）")
                 return ""
         if one.event_id:
-            a = t.alerts.c
-            claimed = tx.conn.execute(
-                select(a.claimed_by, a.level)
-                .where(a.event_id == one.event_id, a.state == AlertState.CLAIMED)
-                .order_by(a.level.desc())
-                .limit(1)
-            ).first()
-            if claimed is not None and one.level <= claimed.level:
-                suppress(f"同一事件已由{claimed.claimed_by}认领")
+            live = self._live(tx, one)
+            if live is not None and one.level <= live.level:
+                if live.state == AlertState.CLAIMED:
+                    suppress(f"同一事件已由{live.claimed_by}认领，最新情况已更新到该预警")
+                else:
+                    suppress("同一事件已有未认领预警，最新情况已更新到该预警")
+                tx.conn.execute(
+                    update(t.alerts)
+                    .where(t.alerts.c.fingerprint == live.fingerprint)
+                    .values(sentence=one.sentence, figures=row["figures"], links=row["links"])
+                )
         return ""
 
+    def _live(self, tx: Tx, one: Fired) -> Any:
+        """The alert of the same event that the desk sees: claimed first, then gravest."""
+        a = t.alerts.c
+        return tx.conn.execute(
+            select(a.fingerprint, a.state, a.claimed_by, a.level)
+            .where(a.event_id == one.event_id, a.state.in_((AlertState.NEW, AlertState.CLAIMED)))
+            .order_by(a.level.desc(), a.state, a.fired_at)
+            .limit(1)
+        ).first()
+
     def _supersede(self, tx: Tx, one: Fired, name: str) -> None:
-        """A higher rung of the same rule replaces the lower ones that nobody has taken."""
+        """A graver alert replaces the lower ones of its event that nobody has taken: the desk sees
+        one line per matter, and its clock starts anew only when the matter became graver."""
         if not one.event_id:
             return
         a = t.alerts
-        lower = (
-            a.c.event_id == one.event_id,
-            a.c.rule == one.rule,
-            a.c.fingerprint != name,
-            a.c.state == AlertState.NEW,
-        )
         tx.conn.execute(
             update(a)
-            .where(*lower)
-            .values(state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高一级预警接替")
+            .where(
+                a.c.event_id == one.event_id,
+                a.c.fingerprint != name,
+                a.c.state == AlertState.NEW,
+            )
+            .values(state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高等级预警接替")
         )
+
+    def _wait(self, row: dict[str, Any]) -> float:
+        return 0.0 if row["kind"] == "help" else self._rules.grouping.group_wait_s
 
     def _queue(self, tx: Tx, row: dict[str, Any]) -> None:
         """Deliveries for the desk and the offices; a call for help waits for nothing."""
-        wait = 0.0 if row["kind"] == "help" else self._rules.grouping.group_wait_s
-        at = tx.now + timedelta(seconds=wait)
+        at = tx.now + timedelta(seconds=self._wait(row))
         receivers = dict.fromkeys((DESK, row["lead_office"]))
         if row["level"] >= Level.LARGER:
             receivers.update(dict.fromkeys(row["helper_offices"]))
@@ -381,42 +396,60 @@ def _keep_evidence(tx: Tx, one: Fired, name: str) -> None:
         tx.conn.execute(insert(t.evidence), rows)
 
 
-def _record_call(tx: Tx, call: HelpCall) -> None:
+def _record_calls(tx: Tx, calls: Sequence[HelpCall]) -> None:
     """The help lane: one row per call, its contact in the vault; a copy only counts."""
     h = t.help_calls
-    post = call.post.post
-    if call.is_new:
-        row = {
-            "post_id": post.id,
-            "event_id": call.event_id,
-            "text": mask(post.full_text)[0],
-            "url": post.url,
-            "source": post.source,
-            "place_name": call.post.place.name[:64] if call.post.place else "",
-            "adcode": call.post.place.adcode if call.post.place else "",
-            "published_at": post.published_at,
-            "seen_at": post.fetched_at,
-            "probability": call.post.call,
-            "state": HelpState.NEW.value,
-        }
-        done = tx.conn.execute(insert(h).values(row))
-        assert done.inserted_primary_key is not None
-        call_id = done.inserted_primary_key[0]
-    else:
-        found = tx.conn.execute(select(h.c.id).where(h.c.event_id == call.event_id)).first()
-        if found is None:
-            return
-        call_id = found.id
-        tx.conn.execute(update(h).where(h.c.id == call_id).values(copies=h.c.copies + 1))
-    if not post.sealed_contact:
-        return
-    v = t.vault
-    if tx.conn.execute(select(v.c.id).where(v.c.help_call_id == call_id)).first() is None:
+    copies: dict[str, int] = {}
+    contacts: dict[str, str] = {}  # event -> the first sealed contact of this batch
+    for call in calls:
+        post, place = call.post.post, call.post.place
+        if post.sealed_contact:
+            contacts.setdefault(call.event_id, post.sealed_contact)
+        if not call.is_new:
+            copies[call.event_id] = copies.get(call.event_id, 0) + 1
+            continue
+        tx.conn.execute(
+            insert(h),
+            {
+                "post_id": post.id,
+                "event_id": call.event_id,
+                "text": mask(post.full_text)[0],
+                "url": post.url,
+                "source": post.source,
+                "place_name": place.name[:64] if place else "",
+                "adcode": place.adcode if place else "",
+                "published_at": post.published_at,
+                "seen_at": post.fetched_at,
+                "probability": call.post.call,
+                "state": HelpState.NEW.value,
+            },
+        )
+    if copies:
+        tx.conn.execute(
+            update(h)
+            .where(h.c.event_id == bindparam("b_event"))
+            .values(copies=h.c.copies + bindparam("b_more")),
+            [{"b_event": event, "b_more": more} for event, more in copies.items()],
+        )
+    if contacts:
+        _seal_away(tx, contacts)
+
+
+def _seal_away(tx: Tx, contacts: dict[str, str]) -> None:
+    """One contact per call into the vault; the first that was seen stays."""
+    h, v = t.help_calls.c, t.vault
+    rows = tx.conn.execute(
+        select(h.id, h.event_id)
+        .outerjoin(v, v.c.help_call_id == h.id)
+        .where(h.event_id.in_(contacts), v.c.id.is_(None))
+        .order_by(h.id)
+    ).all()
+    for row in rows:
         tx.conn.execute(
             insert(v),
             {
-                "help_call_id": call_id,
-                "ciphertext": _sealed(post.sealed_contact),
+                "help_call_id": row.id,
+                "ciphertext": _sealed(contacts[row.event_id]),
                 "created_at": tx.now,
             },
         )

@@ -86,7 +86,7 @@ class Clusters:
         for origin in (item.repost_of, item.root):
             if origin:
                 ref = self.posts.get(origin)
-                if ref is not None and self._open(ref.event) and _may_fold(post, ref.event):
+                if ref is not None and self._open(ref.event):
                     return Placement(ref.event, copy_of=origin)
         if not post.relevant:
             return Placement(None)
@@ -175,6 +175,13 @@ class Clusters:
                 event = self._latest(("rumour", topic, post.spot), post, rules.open_hours * 60)
                 if event is not None:
                     return Placement(event)
+            # a rumour's next version: another claim about the same reservoir in the same hours
+            reservoir = post.place is not None and post.place.level == "reservoir"
+            if about or reservoir:
+                gap = rules.wide_topic_gap_minutes
+                event = self._latest(("rumour", "", post.spot), post, gap)
+                if event is not None:
+                    return Placement(event)
         if not about:
             return None
         event = self._by_wording(post, text, topics)
@@ -245,7 +252,9 @@ class Clusters:
         if post.official:
             return None
         text = own_words(post.post)
-        event = self._found("damage", post, f"{place.name}：{key_clause(text)}")
+        clause = key_clause(text)
+        where = "" if clause.startswith(place.name) else f"{place.name}："
+        event = self._found("damage", post, where + clause)
         event.spot = key
         return Placement(event, is_new=True)
 
@@ -266,20 +275,20 @@ class Clusters:
         text = own_words(post.post)
         numbers = contacts(text)
         gap = self.rules.help_gap_minutes
-        for number in numbers:
-            event = self._latest(("help", number), post, gap)
-            if event is not None:
-                return Placement(event)
-        if post.spot:
-            mine = [grams.grams(clause) for clause in wording(text)]
-            for event in self._near(("help", post.spot), post, gap):
+        mine = [grams.grams(clause) for clause in wording(text)]
+        # a masked number shows five of eleven digits: it needs the words or the place beside it
+        for key, least in (*((("help", n), 0.2) for n in numbers), (("help", post.spot), 0.4)):
+            for event in self._near(key, post, gap) if key[1] else ():
                 if _other_household(post, event):
                     continue
-                held = [_grams(clause) for clause in event.wordings]
-                if any(_cosine(a, b) >= 0.4 for a in mine for b in held):
+                if least < 0.4 and post.spot and post.spot == event.spot:
                     return Placement(event)
-        where = post.place.name if post.place else ""
-        event = self._found("help", post, f"求助：{where} {key_clause(text)}".replace("： ", "："))
+                held = [_grams(clause) for clause in event.wordings]
+                if any(_cosine(a, b) >= least for a in mine for b in held):
+                    return Placement(event)
+        clause = key_clause(text)
+        where = f"{post.place.name} " if post.place and post.place.name not in clause else ""
+        event = self._found("help", post, f"求助：{where}{clause}")
         event.contacts = list(numbers)
         event.spot = post.spot
         return Placement(event, is_new=True)
@@ -399,7 +408,7 @@ class Clusters:
             if not event.spot and post.spot:
                 event.spot = post.spot
                 event.traits_changed = True
-                for topic in event.topics:
+                for topic in ("", *event.topics):
                     self._by_key.setdefault(("rumour", topic, event.spot), []).append(event)
             if not event.prefecture and post.prefecture:
                 self._move(event, post)
@@ -437,7 +446,7 @@ class Clusters:
         add = self._by_key.setdefault
         kind = event.kind
         if kind == "rumour":
-            for topic in event.topics:
+            for topic in ("", *event.topics):
                 self._index_topic(event, topic)
             if event.claim_id:
                 self._by_claim.setdefault(event.claim_id, []).append(event)

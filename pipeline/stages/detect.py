@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -134,6 +135,8 @@ class Detector:
         if self.talk.holds(post_id):
             return
         post = read(item, self._rules.help.threshold)
+        if post.call and self._is_known_repost(item):
+            post = replace(post, call=0.0)
         if not post.relevant and not (item.post.repost_of or item.post.root):
             return
         placement = self.clusters.place(post)
@@ -159,6 +162,14 @@ class Detector:
             self._calls.append(HelpCall(event.id, post, is_new=placement.is_new))
         self._writer.joined(event, ref, post, placement.copy_of, seq)
         self._judge(event, post.at, item, window, post.call)
+
+    def _is_known_repost(self, item: AnnotatedPost) -> bool:
+        """Whether a post passes on one we have judged: nlp reads the whole chain, so a 致敬 under
+        a call for help looks like a call."""
+        held, talk = self.clusters.posts, self.talk
+        return any(
+            o and (o in held or talk.holds(o)) for o in (item.post.repost_of, item.post.root)
+        )
 
     def _arrive(self, post: Reading) -> int:
         """Number a recorded post, and close what is too old when a new hour begins."""

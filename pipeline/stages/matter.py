@@ -19,7 +19,7 @@ RUMOUR_TOPICS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "dam",
         re.compile(
-            r"泄洪|放水|开闸|溃坝|决堤|垮坝|溃堤|炸坝|水库.{0,8}[放泄漏垮塌险]|(?:大坝|堤坝).{0,6}[裂漏垮塌险]"
+            r"泄洪|放水|开闸|开.{1,3}闸|闸.{0,3}开|(?:开始|点|要|同时|一起)放(?:了|$|[，。！？,!? ])|溃坝|决堤|垮坝|溃堤|炸坝|水库.{0,8}[放泄漏垮塌险]|(?:大坝|堤坝).{0,6}[裂漏垮塌险]"
         ),
     ),
     ("casualty", re.compile(r"死了|死亡|遇难|失踪|淹死|冲走|被埋|丧生|出人命|死人|尸体|伤亡")),
@@ -136,7 +136,10 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
         )
     place: Place | None = None
     spot = county = prefecture = ""
+    called = ann.kind == "help"
     for found in ann.places:
+        if called and found.start < 0:
+            continue  # where the account is registered says nothing about where help is needed
         if place is None:
             place = found
         if found.level in _SPECIFIC or len(found.adcode) > 6:
@@ -144,7 +147,8 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
             break
     if place is not None:
         prefecture = prefecture_of(place.adcode)
-        county = place.adcode[:6] if place.adcode[4:6] not in ("", "00") else ""
+        named = place.start >= 0 or bool(place.level and spot)
+        county = place.adcode[:6] if named and place.adcode[4:6] not in ("", "00") else ""
     official = ann.kind == "official" or post.author_kind == "government"
     rumour = ann.rumour
     stance = "spread" if rumour == "unverified" else "other" if rumour == "none" else rumour
@@ -154,7 +158,8 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
     if ann.relevant or ann.kind == "help":
         scores = ann.scores.get("kind")
         p = scores.get("help", 0.0) if scores else float(ann.kind == "help")
-        if p >= help_threshold and not official:
+        # who asks whether a rumour is true sounds like a call; only the likeliest kind counts then
+        if p >= help_threshold and not official and (called or rumour == "none"):
             call = p
     return Reading(
         post=post,
@@ -198,8 +203,10 @@ def contacts(text: str) -> tuple[str, ...]:
 
 
 def own_words(post: Post) -> str:
-    """The author's own words, or the whole when there are none (a bare repost chain)."""
+    """The author's own words, or the whole chain when they say nothing (转发, 致敬)."""
     own = post.own_text.strip()
+    if post.text != post.own_text and grams.content_length(own) < 8:
+        own = post.text
     if post.title and not own.startswith(post.title):
         own = f"{post.title}。{own}"
     return own or post.text
@@ -215,7 +222,11 @@ def key_clause(text: str, pattern: re.Pattern[str] | None = None, limit: int = 3
     there is room.
     """
     parts = [p.strip(" ：:“”\"'…~～—-") for p in _PIECES.findall(text)]
-    parts = [p for p in parts if p and "http" not in p and not p.startswith("@")]
+    parts = [
+        p
+        for p in parts
+        if p and "http" not in p and not p.startswith(("@", "//")) and "****" not in p
+    ]
     if not parts:
         return mask(text[:limit])[0]
     start = 0

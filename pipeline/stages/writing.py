@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import EVENTS
 from pipeline.domain.event import Level
 from pipeline.stages.cluster import Clusters
-from pipeline.stages.matter import Reading
+from pipeline.stages.matter import Reading, hazard_group
 from pipeline.stages.memory import BUCKET_COLUMNS, EventState, PostRef, moment
 from pipeline.stages.talk import TalkMemory
 from pipeline.stages.usual import UsualTalk
+from pipeline.stages.warnings import open_process
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
 
@@ -131,6 +132,9 @@ class Writer:
         conn = tx.conn
         events = self.events.values()
         if self.events:
+            for event in events:
+                if not event.stored:
+                    _join_process(conn, event)
             _many(conn, insert(_e), [_new_row(e) for e in events if not e.stored])
             _many(conn, _UPDATE_EVENT, [_row(e) for e in events if e.stored])
             traits = [e for e in events if e.traits_changed]
@@ -223,6 +227,14 @@ class Writer:
         self._counts.clear()
         usual.written()
         talk.written()
+
+
+def _join_process(conn: Connection, event: EventState) -> None:
+    """A new event belongs to the weather process that is on in its city."""
+    group = hazard_group(event.hazard)
+    if group and event.prefecture:
+        held = open_process(conn, group, event.prefecture, moment(event.first_at))
+        event.process_id = held["id"] if held is not None else ""
 
 
 def _many(conn: Any, statement: Any, rows: list[dict[str, Any]]) -> None:

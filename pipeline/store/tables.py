@@ -457,7 +457,7 @@ help_calls = Table(
     metadata,
     _id(),
     Column("post_id", String(32), nullable=False, unique=True),
-    Column("event_id", String(40), nullable=False, default=""),
+    Column("event_id", String(40), nullable=False, default="", index=True),
     Column("text", Text, nullable=False),  # masked
     Column("url", Text, nullable=False, default=""),
     Column("source", String(64), nullable=False, default=""),

@@ -19,9 +19,7 @@ def upgrade() -> None:
         "event_traits",
         sa.Column("event_id", sa.String(length=40), nullable=False),
         sa.Column("traits", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["event_id"], ["events.id"], name=op.f("fk_event_traits_event_id")
-        ),
+        sa.ForeignKeyConstraint(["event_id"], ["events.id"], name=op.f("fk_event_traits_event_id")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_traits")),
     )
     op.create_table(
@@ -39,3 +37,4 @@ def upgrade() -> None:
         sa.Column("seq", sa.Integer(), server_default="0", nullable=False),
     )
     op.create_index("ix_event_posts_seq", "event_posts", ["seq"])
+    op.create_index(op.f("ix_help_calls_event_id"), "help_calls", ["event_id"])
