@@ -248,6 +248,7 @@ def save_draft(tx: Tx, actor: Actor, clarification_id: int, version: int, **fiel
         t.clarifications,
         row,
         **clean,
+        needs_review="",  # whoever saves has looked again
         updated_at=tx.now,
         editing_by=actor.name,
         editing_at=tx.now,

@@ -236,7 +236,6 @@ def authenticate(tx: Tx, name: str, password: str, origin: str = "") -> Row:
         _refuse(
             tx,
             user,
-            name,
             origin,
             "locked",
             f"密码多次错误，账号已锁定，请 {minutes:.0f} 分钟后再试",
