@@ -14,9 +14,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from nlp.text import NUMBER, clean, mask_numbers
-from nlp.weights import HIDDEN_AT, NORM_AT, Weights
-
-GRAM, SHINGLE, SKETCH, MIN_CONTENT, REASONS = 3, 4, 64, 8, 5
+from nlp.weights import (
+    GRAM,
+    HIDDEN_AT,
+    MIN_CONTENT,
+    NORM_AT,
+    REASONS,
+    SHINGLE,
+    SKETCH,
+    Weights,
+)
 
 _BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _EMPTY = 0xFFFFFFFF

@@ -27,6 +27,12 @@ from numpy.typing import NDArray
 from nlp.errors import ModelMissing, ModelUnreadable
 from nlp.heads import COLUMNS, HEADS
 
+GRAM = 3  # longest n-gram the heads see, characters
+SHINGLE = 4  # n-gram of the near-copy sketch, characters
+SKETCH = 64  # values of a sketch
+MIN_CONTENT = 8  # content characters under which a text has no sketch
+REASONS = 5  # words kept per head
+
 WIDTH = 64
 NORM_AT = COLUMNS
 HIDDEN_AT = COLUMNS + 1
@@ -95,7 +101,8 @@ def save(path: Path, arrays: dict[str, NDArray[Any]], card: dict[str, Any]) -> N
     """Write one compressed ``.npz``; the same model gives the same bytes."""
     text = json.dumps({"format": _FORMAT, **card}, ensure_ascii=False, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays, card=np.frombuffer(text.encode(), np.uint8))
+    stored: dict[str, Any] = {**arrays, "card": np.frombuffer(text.encode(), np.uint8)}
+    np.savez_compressed(path, **stored)
 
 
 def shipped_path() -> Path:

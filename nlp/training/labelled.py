@@ -97,10 +97,13 @@ def _lines(path: Path) -> Iterator[str]:
 def _read_one(path: Path, for_training: bool) -> Iterator[LabelledText]:
     number = 0
     try:
-        for number, line in enumerate(_lines(path), 1):
+        for line in _lines(path):
+            number += 1
             if not line.strip():
                 continue
             row = json.loads(line)
+            if not isinstance(row, dict):
+                raise TypeError("not an object")
             source = row.get("source")
             if for_training and (
                 source in RESEARCH_ONLY or path.name.split(".")[0] in RESEARCH_ONLY

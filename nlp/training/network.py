@@ -5,6 +5,9 @@ a task says nothing about it. AdaGrad, one text at a time, each n-gram left out 
 probability ``DROP``. One thread and one seed: the same weights bit for bit on one machine.
 """
 
+# Numba infers the types of what it compiles.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-EPOCHS = 6
+EPOCHS = 8
 RATE = 0.1
 DROP = 0.3
 
@@ -57,8 +60,8 @@ def train_network(
     return Network(inputs, hidden_bias, output, bias)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _descend(  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def _descend(
     grams,
     ends,
     labels,

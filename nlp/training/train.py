@@ -78,6 +78,7 @@ def train_model(
     progress("last fit done")
 
     card = _card(rows, labels, guide, scores, today, seed)
+    card["vocabulary"], card["hidden"] = first.network.inputs.shape
     arrays = _fold_together(features, first, second)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
     card["version"] = f"{today.isoformat()}-{digest[:8]}"
