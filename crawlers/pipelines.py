@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+from scrapy.exceptions import NotConfigured
 
 from crawlers.intake import Intake
 from pipeline.domain.post import FetchedPost, Unreadable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 200
 OLDEST_S = 1.0
-TRIES_AT_END = 20
+TRIES_AT_END = 8
 PAUSE_S = 0.25
 log = structlog.get_logger("crawlers")
 
@@ -46,6 +47,8 @@ class Handover:
 
     def __init__(self, crawler: Crawler) -> None:
         held = crawler.settings["TINGFENG_INTAKE"]
+        if held is None:
+            raise NotConfigured("TINGFENG_INTAKE is not set; run crawls through crawlers.runner")
         self.intake = cast(Intake, held.value if isinstance(held, Held) else held)
         self.crawler = crawler
         self.posts: list[FetchedPost] = []

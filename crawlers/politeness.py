@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -34,6 +36,7 @@ REFUSING = {
     471: "要求验证码（471）",
 }
 TOO_OFTEN = 429
+LONGEST_WAIT_S = 30  # a longer Retry-After is for the next visit, not for this one
 WALL_HOSTS = ("passport.", "visitor.passport.", "login.", "wappass.", "sso.", "captcha.")
 WALL_PATHS = ("/login", "/signin", "/sso/", "/captcha", "/antispider", "/visitor/visitor")
 WALL_MARKS = (
@@ -56,6 +59,40 @@ class Refused(IgnoreRequest):
         super().__init__(reason)
 
 
+class Unreachable(IgnoreRequest):
+    """Not even robots.txt could be had: stay out, but the source is down and has not said no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a host's robots.txt came to. ``reason``: why all is closed to us, Chinese, or empty."""
+
+    body: bytes
+    until: float  # of the monotonic clock
+    reason: str = ""
+    is_down: bool = False
+
+
+class RobotsCache:
+    """Rules per host for the life of the process: asking at every visit would be no politeness."""
+
+    KEPT_S = 3600.0
+    KEPT_CLOSED_S = 300.0  # a robots.txt that could not be had is looked for again soon
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rules] = {}
+
+    def get(self, netloc: str) -> Rules | None:
+        rules = self._rules.get(netloc)
+        return rules if rules and rules.until > time.monotonic() else None
+
+    def keep(self, netloc: str, body: bytes, reason: str = "", *, is_down: bool = False) -> Rules:
+        kept = self.KEPT_CLOSED_S if reason else self.KEPT_S
+        rules = Rules(body, time.monotonic() + (0 if is_down else kept), reason, is_down)
+        self._rules[netloc] = rules
+        return rules
+
+
 class StrictRobots(RobotsTxtMiddleware):
     """robots.txt as RFC 9309 has it.
 
@@ -65,39 +102,56 @@ class StrictRobots(RobotsTxtMiddleware):
 
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
-        self._reasons: dict[str, str] = {}  # host -> why it counts as closed to us
+        held = crawler.settings["TINGFENG_ROBOTS"]
+        self._cache: RobotsCache = held.value if held is not None else RobotsCache()
+        self._rules: dict[str, Rules] = {}
+
+    async def robot_parser(self, request: Request) -> RobotParser | None:
+        netloc = urlparse_cached(request).netloc
+        if netloc not in self._parsers and (rules := self._cache.get(netloc)) is not None:
+            self._rules[netloc] = rules
+            parser = self._parserimpl.from_crawler(self.crawler, rules.body)
+            self._parsers[netloc] = parser
+            await self._tell(parser, request)
+        return await super().robot_parser(request)
 
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
         try:
             super().process_request_2(rp, request)
         except IgnoreRequest as no:
-            netloc = urlparse_cached(request).netloc
-            raise Refused(self._reasons.get(netloc, "robots.txt 不允许访问")) from no
+            rules = self._rules.get(urlparse_cached(request).netloc)
+            if rules is not None and rules.is_down:
+                raise Unreachable(rules.reason) from no
+            raise Refused((rules.reason if rules else "") or "robots.txt 不允许访问") from no
 
     async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
         if response.status >= 500:
-            self._settle(netloc, DISALLOW_ALL, f"robots.txt 返回 {response.status}，按不允许处理")
-        elif response.status >= 400:
-            self._settle(netloc, ALLOW_ALL)
+            reason = f"robots.txt 返回 {response.status}，按不允许处理"
+            parser = self._settle(netloc, DISALLOW_ALL, reason)
         elif response.status >= 300:
-            # A redirect that led nowhere within five hops counts as no rules (RFC 9309, 2.3.1.2).
-            self._settle(netloc, ALLOW_ALL)
+            # 4xx: no rules; so is a redirect that led nowhere within five hops (RFC 9309, 2.3.1.2).
+            parser = self._settle(netloc, ALLOW_ALL)
         else:
-            await super()._parse_robots(response, netloc, request)
+            parser = self._settle(netloc, response.body)
+        await self._tell(parser, request)
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if isinstance(exc, Refused) and 400 <= exc.status < 500:
-            self._settle(netloc, ALLOW_ALL)
-        else:
-            self._settle(netloc, DISALLOW_ALL, "robots.txt 取不到，按不允许处理")
+        self._settle(netloc, DISALLOW_ALL, "连不上，robots.txt 也取不到", is_down=True)
 
-    def _settle(self, netloc: str, body: bytes, reason: str = "") -> None:
-        parser = self._parserimpl.from_crawler(self.crawler, body)
-        if reason:
-            self._reasons[netloc] = reason
+    def _settle(
+        self, netloc: str, body: bytes, reason: str = "", *, is_down: bool = False
+    ) -> RobotParser:
+        parser: RobotParser = self._parserimpl.from_crawler(self.crawler, body)
+        self._rules[netloc] = self._cache.keep(netloc, body, reason, is_down=is_down)
         waiting: Any = self._parsers[netloc]
         self._parsers[netloc] = parser
         waiting.callback(parser)
+        return parser
+
+    async def _tell(self, parser: RobotParser, request: Request) -> None:
+        await self.crawler.signals.send_catch_log_async(
+            signal=signals.robots_parsed, robotparser=parser, request=request
+        )
 
 
 class PoliteThrottle(AutoThrottle):
@@ -122,14 +176,25 @@ class PoliteThrottle(AutoThrottle):
             return
         netloc = urlparse_cached(request).hostname or ""
         self._floors[netloc] = float(delay) * self._scale
-        slot = self.crawler.engine.downloader.slots.get(netloc) if self.crawler.engine else None
-        if slot is not None:
-            slot.delay = max(slot.delay, self._floors[netloc])
+        engine = self.crawler.engine
+        if engine is None:
+            return
+        # With rules from the cache no request has made the slot yet: let its first one be slow.
+        engine.downloader.per_slot_settings.setdefault(netloc, {}).update(
+            delay=max(engine.downloader._delay, self._floors[netloc]), jitter=0.0
+        )
+        if (slot := engine.downloader.slots.get(netloc)) is not None:
+            self._slow_down(slot, self._floors[netloc])
 
     def _adjust_delay(self, slot: Slot, latency: float, response: Response) -> None:
         super()._adjust_delay(slot, latency, response)
-        floor = self._floors.get(urlsplit(response.url).hostname or "", 0.0)
+        if floor := self._floors.get(urlsplit(response.url).hostname or "", 0.0):
+            self._slow_down(slot, floor)
+
+    @staticmethod
+    def _slow_down(slot: Slot, floor: float) -> None:
         slot.delay = max(slot.delay, floor)
+        slot.jitter = 0.0  # which would go half a delay below what the site asks for
 
 
 class Refusals:
@@ -153,8 +218,11 @@ class Refusals:
             return response
         if response.status in REFUSING:
             raise Refused(REFUSING[response.status], response.status)
-        if response.status == TOO_OFTEN and request.meta.get("retry_times", 0) >= self.retries:
-            raise Refused("多次要求放慢（429），本次停止", TOO_OFTEN)
+        if response.status == TOO_OFTEN:
+            wait = (response.headers.get("Retry-After") or b"").decode("latin-1")
+            tired = request.meta.get("retry_times", 0) >= self.retries
+            if tired or not wait.isdigit() or int(wait) > LONGEST_WAIT_S:
+                raise Refused("要求放慢（429），本次停止", TOO_OFTEN)
         if 300 <= response.status < 400 and b"Location" in response.headers:
             location = (response.headers["Location"] or b"").decode("latin-1")
             self._check_redirect(response, urljoin(response.url, location))

@@ -24,6 +24,7 @@ from crawlers.health import SourceRun, Visits
 from crawlers.intake import HealthSink, Intake
 from crawlers.memory import Memory
 from crawlers.pipelines import Held
+from crawlers.politeness import RobotsCache
 from crawlers.source_spider import Report, SourceSpider
 from crawlers.sources import Source
 from pipeline.clock import Clock
@@ -69,6 +70,27 @@ class Crawl:
         # Scrapy reports through the standard library's log; page contents must not get there.
         logging.getLogger("scrapy").setLevel(logging.CRITICAL)
         self._runner = AsyncCrawlerRunner(self._settings(intake, contact))
+        self._local = self._local_settings()
+
+    def _local_settings(self) -> Settings:
+        """For sites on this machine: no pauses, and a Crawl-delay as short as the drill's time."""
+        settings = self._runner.settings.copy()
+        settings.setdict(
+            {
+                "DOWNLOAD_DELAY": 0,
+                "AUTOTHROTTLE_START_DELAY": 0,
+                "AUTOTHROTTLE_TARGET_CONCURRENCY": 1000.0,
+                "CONCURRENT_REQUESTS_PER_DOMAIN": 4,
+                "TINGFENG_DELAY_SCALE": 1 / self.speed,
+                "RETRY_TIMES": 1,
+                # Plain http only; then no certificates need be loaded, which takes longer than a
+                # whole visit.
+                "DOWNLOAD_HANDLERS": {**settings["DOWNLOAD_HANDLERS"], "https": None},
+                "DOWNLOAD_VERIFY_CERTIFICATES": False,
+            },
+            priority="cmdline",
+        )
+        return settings
 
     def _settings(self, intake: Intake, contact: str) -> Settings:
         settings = Settings()
@@ -76,6 +98,7 @@ class Crawl:
         if contact:
             settings.set("USER_AGENT", f"{settings['USER_AGENT']} (+{contact})", priority="cmdline")
         settings.set("TINGFENG_INTAKE", Held(intake), priority="cmdline")
+        settings.set("TINGFENG_ROBOTS", Held(RobotsCache()), priority="cmdline")
         settings.set("CLOSESPIDER_TIMEOUT", LONGEST_VISIT_S, priority="cmdline")
         return settings
 
@@ -105,26 +128,13 @@ class Crawl:
 
     def _crawler(self, source: Source) -> Crawler:
         spider = self._runner.spider_loader.load(source.spider)
-        settings = self._runner.settings.copy()
-        if source.is_local:
-            # The replica on this machine needs no pauses; its Crawl-delay is as short as its time.
-            settings.setdict(
-                {
-                    "DOWNLOAD_DELAY": 0,
-                    "AUTOTHROTTLE_START_DELAY": 0,
-                    "AUTOTHROTTLE_TARGET_CONCURRENCY": 1000.0,
-                    "CONCURRENT_REQUESTS_PER_DOMAIN": 4,
-                    "TINGFENG_DELAY_SCALE": 1 / self.speed,
-                    "RETRY_TIMES": 1,
-                },
-                priority="cmdline",
-            )
-        return Crawler(spider, settings)
+        local = source.is_local and source.url.startswith("http:")
+        return Crawler(spider, self._local if local else self._runner.settings)
 
     def _record(self, source: Source, known: Known, report: Report, started: datetime) -> SourceRun:
         finished = self.clock.now()
         ok = not report.failed
-        known.memory.unfinished = not ok
+        known.memory.unfinished = report.failed or report.incomplete
         empty = False
         if ok and not source.empty_ok:
             empty = known.visits.judge(-1 if report.unchanged else report.entries, finished)

@@ -43,10 +43,13 @@ TWISTED_REACTOR_ENABLED = False
 TELNETCONSOLE_ENABLED = False
 REMOTE_CONTROL_ENABLED = False
 
+# The web only: an address in a feed must not open files of this machine.
+DOWNLOAD_HANDLERS: dict[str, str | None] = {"file": None, "data": None, "ftp": None, "s3": None}
+
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "crawlers.politeness.StrictRobots": 100,
-    # After retries (550), before redirects (600) are followed: a redirect to a login is a "no".
+    # Sees an answer before redirects (600) are followed: a redirect to a login is a "no".
     "crawlers.politeness.Refusals": 610,
 }
 EXTENSIONS = {

@@ -14,7 +14,7 @@ from scrapy.http import Response, TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from crawlers.memory import Memory, state_of
-from crawlers.politeness import Refused, wall_reason
+from crawlers.politeness import Refused, Unreachable, wall_reason
 from crawlers.sources import Source
 from pipeline.clock import Clock
 from pipeline.domain.post import FetchedPost, Unreadable
@@ -34,9 +34,11 @@ class Report:
 
     items: int = 0
     entries: int = 0
+    unknown: int = 0  # posts never seen before; the rest of the items are known ones, changed
     broken: int = 0
     fallbacks: int = 0
     unchanged: bool = False
+    incomplete: bool = False  # a page could not be had; the next visit looks further back
     refused: bool = False
     failed: bool = False
     reason: str = ""
@@ -85,18 +87,22 @@ class SourceSpider(Spider):
         read: Callable[..., Iterator[Any]],
         *,
         optional: bool = False,
+        instead: Callable[[], Iterator[Any]] | None = None,
         **options: Any,
     ) -> Request:
         """A request whose answer is read by ``read``; its failure goes into the report.
 
-        ``optional``: a failure is logged and makes the visit no failure (a detail page).
+        ``optional``: one page of many, without which the visit has not failed. ``instead``: what
+        to hand on when there is no answer.
         """
 
         def answered(response: Response, **kwargs: Any) -> Iterator[Any]:
             yield from self._guarded(response, read, kwargs)
 
-        def failed(failure: Failure) -> None:
+        def failed(failure: Failure) -> Iterator[Any]:
             self._failed(failure, optional)
+            if instead is not None:
+                yield from instead()
 
         # Set by hand and not by names: the callbacks of one visit are never written to disk.
         return Request(url, callback=answered, errback=failed, dont_filter=True, **options)
@@ -127,11 +133,14 @@ class SourceSpider(Spider):
                 self.report.refuse(error.reason, error.status)
             return
         status = error.response.status if isinstance(error, HttpError) else 0
-        if optional and status in (404, 410):
-            return
         reason = f"返回 {status}" if status else f"连不上（{type(error).__name__}）"
-        self.memory.unfinished = True
-        self.report.fail(reason, status)
+        if isinstance(error, Unreachable):
+            reason = str(error)
+        if optional:
+            self.report.incomplete = True
+            self.report.reason = self.report.reason or f"部分页面取不到：{reason}"
+        else:
+            self.report.fail(reason, status)
 
     def may_follow(self, url: str) -> bool:
         """Only pages of the source's own host, or of the hosts named in its settings."""
@@ -148,8 +157,10 @@ class SourceSpider(Spider):
 
     def fresh(self, post: FetchedPost) -> Iterator[FetchedPost]:
         """The post if it is new or changed and about our keywords."""
-        key = post.native_id or post.url or post.text
-        if not self.memory.is_new(f"p:{key}", state_of(post)):
+        key = f"p:{post.native_id or post.url or post.text}"
+        if not self.memory.last(key):
+            self.report.unknown += 1
+        if not self.memory.is_new(key, state_of(post)):
             return
         words = self.source.keywords
         if words and not any(word in post.text or word in post.title for word in words):

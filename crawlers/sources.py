@@ -206,9 +206,10 @@ def _selectors(row: Mapping[str, Any], where: str) -> Selectors:
 
 
 def _check_css(value: str, where: str) -> None:
-    from parsel import Selector  # late: reading other settings must not load the parser
+    from cssselect import SelectorError  # late: only who reads sources needs the parser
+    from parsel import Selector
 
     try:
         Selector(text="<p/>").css(value or "p")
-    except ValueError as error:
+    except (SelectorError, ValueError) as error:
         raise SettingsError(f"{where} is no CSS selector: {error}") from error

@@ -217,11 +217,12 @@ def drill_sources(base_url: str, speed: float) -> list[Source]:
     """
     port = urlsplit(base_url).port
     closed = f"http://{CLOSED_HOST}:{port}"
+    often, seldom = POLL_S * speed, 10 * POLL_S * speed
     page_list = {"item": "ul.list > li", "link": "a::attr(href)", "title": "a::text",
                  "time": "span.date::text", "next": "a.next::attr(href)"}  # fmt: skip
 
     def source(name: str, spider: str, path: str, title: str, **more: object) -> Source:
-        values: dict[str, object] = {"every_s": POLL_S * speed, "pages": 12} | more
+        values: dict[str, object] = {"every_s": often, "pages": 12} | more
         return Source(
             name=f"drill-{name}",
             spider=spider,  # type: ignore[arg-type]
@@ -244,7 +245,7 @@ def drill_sources(base_url: str, speed: float) -> list[Source]:
                    reply="div.reply", reply_id="::attr(data-id)", reply_to="::attr(data-to)",
                    reply_body="div.words", reply_time="span.time::text",
                    reply_author="b.author::text")),
-        source("board", "site", "/board/list", "市民留言板", platform="board",
+        source("board", "site", "/board/list", "市民留言板", platform="board", every_s=2 * often,
                selectors=Selectors(
                    **page_list, body="div.content", detail_title="div.letter h2::text",
                    detail_time="span.time::text", detail_author="span.author::text",
@@ -255,17 +256,18 @@ def drill_sources(base_url: str, speed: float) -> list[Source]:
                    detail_time="span.time::text", detail_author="span.from::text",
                    detail_id="div.source::attr(data-id)")),
         source("digest", "feed", "/digest/atom.xml", "新闻摘要（Atom）", platform="news",
-               author_kind="media"),
-        source("blog", "feed", "/blog/rss.xml", "博客（RSS）", platform="rss_blog"),
+               every_s=2 * often, author_kind="media"),
+        source("blog", "feed", "/blog/rss.xml", "博客（RSS）", platform="rss_blog",
+               every_s=2 * often),
         source("short", "feed", "/short/feed.json", "短讯（JSON Feed）", platform="jsonfeed"),
         source("nmc", "warning", "/rest/findAlarm?pageNo=1&pageSize=20", "预警列表",
                platform="warning", author_kind="government", empty_ok=True),
         source("cap", "warning", "/cap/index.html", "预警（CAP）", platform="warning",
                author_kind="government", empty_ok=True, accept_exercise=True),
-        source("private", "feed", "/private/rss.xml", "不许采集的栏目"),
-        source("closed", "feed", f"{closed}/closed/rss.xml", "robots 出错的站点"),
-        source("walled", "feed", "/walled/feed", "要求登录的站点"),
-        source("dead", "feed", "/dead/rss.xml", "停机的站点"),
+        source("private", "feed", "/private/rss.xml", "不许采集的栏目", every_s=seldom),
+        source("closed", "feed", f"{closed}/closed/rss.xml", "robots 出错的站点", every_s=seldom),
+        source("walled", "feed", "/walled/feed", "要求登录的站点", every_s=seldom),
+        source("dead", "feed", "/dead/rss.xml", "停机的站点", every_s=seldom),
     ]  # fmt: skip
 
 

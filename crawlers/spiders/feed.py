@@ -51,13 +51,11 @@ class FeedSpider(SourceSpider):
             yield from self.broken(response.body, str(problem))
             return
         self.report.entries += len(entries)
-        found_new = False
+        before = self.report.unknown
         for entry in entries:
-            for item in self.read_entry(entry):
-                found_new |= isinstance(item, FetchedPost)
-                yield item
+            yield from self.read_entry(entry)
         # Stop at the first page that is all known, unless the last visit broke off half way.
-        go_on = found_new or self.memory.unfinished
+        go_on = self.report.unknown > before or self.memory.unfinished
         if following and go_on and page < self.source.pages:
             url = response.urljoin(following)
             if self.may_follow(url):
@@ -113,7 +111,10 @@ def read_feed(body: bytes, content_type: str) -> tuple[list[Entry], str]:
         raise ValueError("返回的是网页，不是订阅源")
     feed = feedparser.parse(
         body,
-        response_headers={"content-type": content_type or "application/xml"},
+        # A bare "text/html" would mean Latin letters; without a charset the XML itself decides.
+        response_headers={
+            "content-type": content_type if "charset" in content_type else "application/xml"
+        },
         resolve_relative_uris=False,
         sanitize_html=False,  # texts become plain words anyway, which is stricter
     )

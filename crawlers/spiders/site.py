@@ -32,16 +32,14 @@ class SiteSpider(SourceSpider):
         self.report.entries += len(items)
         if page == 1 and not items and len(response.text.strip()) > 0 and not self.source.empty_ok:
             self.report.reason = "列表页上没有条目：页面为空或选择器已失效"
-        found_new = False
+        found_new, before = False, self.report.unknown
         for item in items:
             link = pick(item, s.link) if s.link else ""
             if s.link and not link:
                 yield from self.broken(item.get() or "", "条目没有链接")
                 continue
             if not s.link:
-                for made in self.post_in_list(item):
-                    found_new |= isinstance(made, FetchedPost)
-                    yield made
+                yield from self.post_in_list(item)
                 continue
             url = response.urljoin(link)
             if not self.may_follow(url):
@@ -59,6 +57,7 @@ class SiteSpider(SourceSpider):
                     "state": state,
                 }
                 yield self.ask(url, self.read_detail, optional=True, cb_kwargs={"hint": hint})
+        found_new = found_new or self.report.unknown > before
         if (found_new or self.memory.unfinished) and page < self.source.pages:
             following = self._next(response)
             if following and self.may_follow(following):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from scrapy.http import Response, TextResponse
@@ -19,6 +22,8 @@ from crawlers.spiders.site import with_query
 from crawlers.warnings_feed import NotAWarning, from_cap, from_nmc_row, warning_key
 from pipeline.domain.post import FetchedPost
 from pipeline.domain.warning import OfficialWarning, read_alert_id
+
+STALE_AFTER = timedelta(hours=24)
 
 
 class WarningSpider(SourceSpider):
@@ -64,45 +69,55 @@ class WarningSpider(SourceSpider):
             found_new = True
             link = str(row.get("url") or "")
             url = response.urljoin(link) if link else ""
-            if url and self.may_follow(url):
-                yield self.ask(url, self.read_nmc_detail, cb_kwargs={"row": row, "raw": raw})
-            else:
-                yield from self.hand_on_nmc(row, raw, url=url, text="")
+            try:
+                warning = self.in_line(row, url)
+            except NotAWarning as problem:
+                yield from self.broken(raw, str(problem))
+                continue
+            if not url or not self.may_follow(url):
+                yield from self.hand_on_nmc(warning, raw)
+                continue
+            # A warning whose bulletin cannot be had is handed on with what the list says.
+            yield self.ask(
+                url,
+                self.read_nmc_detail,
+                optional=True,
+                instead=partial(self.hand_on_nmc, warning, raw),
+                cb_kwargs={"warning": warning, "raw": raw},
+            )
         more = page < int(listing.get("totalPage") or 1)
         if more and page < self.source.pages and (found_new or self.memory.unfinished):
             following = with_query(response.url, "pageNo", str(page + 1))
             yield self.ask(following, self.read_nmc, cb_kwargs={"page": page + 1})
 
     def read_nmc_detail(
-        self, response: TextResponse, row: dict[str, Any], raw: str
+        self, response: TextResponse, warning: OfficialWarning, raw: str
     ) -> Iterator[Any]:
         paragraphs = [html_to_text(node.get() or "") for node in response.css("#alarmtext")]
-        yield from self.hand_on_nmc(row, raw, url=response.url, text="\n".join(paragraphs).strip())
+        text = "\n".join(paragraphs).strip()
+        yield from self.hand_on_nmc(replace(warning, text=text or warning.text), raw)
 
-    def hand_on_nmc(self, row: dict[str, Any], raw: str, *, url: str, text: str) -> Iterator[Any]:
-        try:
-            warning = self._nmc_warning(row, url=url, text=text)
-        except NotAWarning as problem:
-            yield from self.broken(raw, str(problem))
-            return
+    def hand_on_nmc(self, warning: OfficialWarning, raw: str) -> Iterator[Any]:
         self.memory.is_new(f"w:{warning.id}", raw)
         yield from self.hand_on(warning)
 
-    def _nmc_warning(self, row: dict[str, Any], *, url: str, text: str) -> OfficialWarning:
-        now = self.now()
-        source = self.source.post_source
-        first = from_nmc_row(row, now, url=url, source=source, text=text)
-        key = f"k:{warning_key(first)}"
+    def in_line(self, row: dict[str, Any], url: str) -> OfficialWarning:
+        """The warning of a row, with the one of the same sender and type that it follows.
+
+        To be called oldest row first: bulletins come back in any order. Raises: NotAWarning.
+        """
+        now, source = self.now(), self.source.post_source
+        warning = from_nmc_row(row, now, url=url, source=source)
+        key = f"k:{warning_key(warning)}"
         before = self.memory.last(key)
-        known = read_alert_id(before)
-        stamp = read_alert_id(first.id)
+        known, stamp = read_alert_id(before), read_alert_id(warning.id)
         if known and stamp and known[2] >= stamp[2]:
-            return first  # details came back in another order; the later one already stands
-        self.memory.is_new(key, "" if first.action == "lifted" else first.id)
+            return warning  # an old row seen again: the later one already stands
+        self.memory.is_new(key, "" if warning.action == "lifted" else warning.id)
         # A warning a day old has run out: what comes now is a new issue.
-        if not known or not stamp or (stamp[2] - known[2]).total_seconds() > 86400:
-            return first
-        return from_nmc_row(row, now, url=url, source=source, text=text, before=before)
+        if not known or not stamp or stamp[2] - known[2] > STALE_AFTER:
+            return warning
+        return from_nmc_row(row, now, url=url, source=source, before=before)
 
     # -- CAP ------------------------------------------------------------------------------------
 

@@ -39,12 +39,12 @@ class WeiboSpider(SourceSpider):
         data = answer(response)
         blogs = list(walk(data.get("cards")))
         self.report.entries += len(blogs)
-        found_new = False
+        before = self.report.unknown
         for blog in blogs:
-            for made in self.read_blog(blog):
-                found_new |= isinstance(made, FetchedPost)
-                yield made
-        if blogs and page < self.source.pages and (found_new or self.memory.unfinished):
+            yield from self.read_blog(blog)
+        # Figures change on every page; only posts never seen are a reason to look further back.
+        go_on = self.report.unknown > before or self.memory.unfinished
+        if blogs and page < self.source.pages and go_on:
             following = with_query(response.url, "page", str(page + 1))
             yield self.ask(following, self.read_page, cb_kwargs={"page": page + 1})
 
