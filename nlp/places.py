@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from nlp.lexicon import WordScanner, read_lines
 from nlp.lexicon.divisions import Entry, all_entries, division_name
@@ -70,6 +71,15 @@ class _Found:
     entries: tuple[Entry, ...]
 
 
+class _Sure(NamedTuple):
+    """A name that points at one place by itself."""
+
+    start: int
+    end: int
+    adcode: str
+    name: str
+
+
 def _within(code: str, area: str) -> bool:
     """Whether division ``code`` lies in ``area`` (province, city or county code)."""
     if not code or not area:
@@ -84,9 +94,17 @@ def _within(code: str, area: str) -> bool:
 class Gazetteer:
     """The names we know. Build it once with ``load`` and share it: it never changes."""
 
-    def __init__(self, entries: Iterable[Entry], homonyms: Iterable[str], shields: Iterable[str]):
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        homonyms: Iterable[str],
+        shields: Iterable[str],
+        common_sites: Iterable[str] = (),
+    ) -> None:
+        """``homonyms``, ``shields``, ``common_sites``: the lists of those kinds in ``lexicon``."""
         self._homonyms = frozenset(homonyms)
         self._shields = frozenset(shields)
+        self._common_sites = frozenset(common_sites)
         by_name: dict[str, list[Entry]] = {}
         for entry in entries:
             if entry.said not in self._shields:
@@ -183,7 +201,7 @@ class Gazetteer:
         if not found:
             return []
         sure = [
-            (f.start, f.end, f.entries[0].adcode)
+            _Sure(f.start, f.end, f.entries[0].adcode, f.name)
             for f in found
             if f.name not in self._homonyms and _stands_alone(f.entries)
         ]
@@ -202,21 +220,21 @@ class Gazetteer:
         self,
         text: str,
         f: _Found,
-        sure: list[tuple[int, int, str]],
+        sure: list[_Sure],
         hint: tuple[Place, ...],
         strict: bool,
     ) -> Place | None:
         entries = f.entries
         first = entries[0]
-        others = [(start, end, code) for start, end, code in sure if start != f.start]
+        others = [other for other in sure if other.start != f.start]
         if first.level == "road" and not first.adcode:
             return self._street(f, others, hint)
-        near = [e for e in entries if any(_related(e.adcode, code) for _s, _e, code in others)]
+        near = [e for e in entries if any(_related(e.adcode, o.adcode) for o in others)]
         by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
         if first.level in ("province", "city"):
             # 江西 is the province even where Nanning is named as well; 江南区江西 is the town
             by_hint = []
-            beside = {code for _s, end, code in others if 0 <= f.start - end <= 1}
+            beside = {o.adcode for o in others if 0 <= f.start - o.end <= 1}
             near = [e for e in near if e is first or any(_related(e.adcode, c) for c in beside)]
             near.sort(key=lambda e: e is first)
         doubtful = f.name in self._homonyms or all(e.weak for e in entries)
@@ -233,13 +251,11 @@ class Gazetteer:
                 why = f"账号所在地是{hint[0].name}"
         else:
             chosen = first
-            elsewhere = self._elsewhere(f, others)
-            if elsewhere:
-                name = division_name(elsewhere)
-                why = f"与{_full_name(first)}同名，文中提到{name}"
-                return Place(
-                    elsewhere, first.name, f.start, f.end, first.level, why, _listed(entries)
-                )
+            elsewhere = self._elsewhere(f, others, hint)
+            if elsewhere is not None:
+                code, told_by = elsewhere
+                why = f"与{_full_name(first)}同名，{told_by}"
+                return Place(code, first.name, f.start, f.end, first.level, why, _listed(entries))
             if doubtful:
                 why = "前后的字表明是地名"
             elif len(entries) > 1:
@@ -251,23 +267,28 @@ class Gazetteer:
         rest = _listed(e for e in entries if e is not chosen)
         return Place(chosen.adcode, chosen.name, f.start, f.end, chosen.level, why, rest)
 
-    @staticmethod
-    def _elsewhere(f: _Found, others: list[tuple[int, int, str]]) -> str:
-        """Code of the other city a common name lies in: 青岛长沙路, 佛山三水大塘镇."""
+    def _elsewhere(
+        self, f: _Found, others: list[_Sure], hint: tuple[Place, ...]
+    ) -> tuple[str, str] | None:
+        """Code of the other city a common name lies in, and why: 青岛长沙路, 佛山三水大塘镇."""
         level = f.entries[0].level
-        reach = 40 if level in _ANYWHERE else 1 if level in _BESIDE else -1
+        common = level in _ANYWHERE or f.name in self._common_sites
+        reach = 40 if common else 1 if level in _BESIDE else -1
         before = [
-            (end, code)
-            for _start, end, code in others
-            if 0 <= f.start - end <= reach and code and code != "100000"
+            other
+            for other in others
+            if 0 <= f.start - other.end <= reach and other.adcode != "100000"
         ]
-        return max(before)[1] if before else ""
+        if before:
+            last = max(before)
+            return last.adcode, f"文中提到{last.name}"
+        if common and hint and hint[0].adcode and not hint[0].adcode.startswith(HOME_PROVINCE):
+            return hint[0].adcode, f"账号所在地是{hint[0].name}"
+        return None
 
-    def _street(
-        self, f: _Found, others: list[tuple[int, int, str]], hint: tuple[Place, ...]
-    ) -> Place:
+    def _street(self, f: _Found, others: list[_Sure], hint: tuple[Place, ...]) -> Place:
         """A road named after a city: it lies where the words before it or the account say."""
-        before = [(end, code) for _start, end, code in others if end <= f.start]
+        before = [(other.end, other.adcode) for other in others if other.end <= f.start]
         where = max(before)[1] if before else hint[0].adcode if hint else ""
         name = division_name(where) if where else ""
         why = f"是路名，不是城市；{'在' + name if name else '所在城市未知'}"
@@ -285,9 +306,9 @@ class Gazetteer:
         return _BEFORE.search(text, max(0, f.start - 3), f.start) is not None
 
     @staticmethod
-    def _witness(chosen: Entry, others: list[tuple[int, int, str]]) -> str:
-        related = [code for _start, _end, code in others if _related(chosen.adcode, code)]
-        return division_name(max(related, key=len)) or "上级地名"
+    def _witness(chosen: Entry, others: list[_Sure]) -> str:
+        related = [other for other in others if _related(chosen.adcode, other.adcode)]
+        return max(related, key=lambda other: len(other.adcode.rstrip("0"))).name
 
 
 def _related(code: str, other: str) -> bool:
@@ -323,4 +344,9 @@ def _full_name(entry: Entry) -> str:
 
 @cache
 def _shipped() -> Gazetteer:
-    return Gazetteer(all_entries(), read_lines("homonyms.txt"), read_lines("not_places.txt"))
+    return Gazetteer(
+        all_entries(),
+        read_lines("homonyms.txt"),
+        read_lines("not_places.txt"),
+        read_lines("common_sites.txt"),
+    )

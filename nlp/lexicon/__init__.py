@@ -12,6 +12,7 @@ comments. Rows are read on first use and kept; importing this package opens noth
 ``sites.tsv``         name, level, division code, other names
 ``homonyms.txt``      short place names that are also words
 ``not_places.txt``    phrases that hold a place name without meaning the place
+``common_sites.txt``  names of parks and squares that many cities have
 ``background.tsv``    character n-gram, number of background posts that hold it
 ``rumours.jsonl``     the starting library of debunked weather rumours
 ====================  =====================================================================
