@@ -24,7 +24,7 @@ BUSY_S = 30.0
 _OPEN_TRIES = 50
 
 _PRAGMAS = (
-    "busy_timeout=30000",
+    "page_size=8192",  # a document is 2-3 kB: with 4096 a third of the file is waste (measured)
     "synchronous=NORMAL",  # a killed process loses nothing; a power cut the last moments only
     "journal_size_limit=67108864",
     "cache_size=-32768",

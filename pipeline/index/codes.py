@@ -114,13 +114,14 @@ def hazards_in(bits: int) -> list[str]:
 
 def areas_of(places: Iterable[Place]) -> frozenset[int]:
     """Every area a post belongs to: each named division and what lies above it."""
-    return frozenset(
-        int(place.adcode[:digits])
-        for place in places
-        if place.adcode.isascii() and place.adcode.isdigit()
-        for digits in _AREA_DIGITS
-        if digits <= len(place.adcode)
-    )
+    return frozenset(area for place in places for area in _areas(place.adcode))
+
+
+@lru_cache(maxsize=50_000)
+def _areas(adcode: str) -> tuple[int, ...]:
+    if not (adcode.isascii() and adcode.isdigit()):
+        return ()
+    return tuple(int(adcode[:digits]) for digits in _AREA_DIGITS if digits <= len(adcode))
 
 
 def counties_in(areas: Iterable[int]) -> str:
@@ -135,3 +136,8 @@ def area_span(prefix: str) -> tuple[int, int]:
     digits = next(d for d in _AREA_DIGITS if d >= len(prefix))
     missing = digits - len(prefix)
     return int(prefix + "0" * missing), int(prefix + "9" * missing)
+
+
+def county_span(prefix: str) -> tuple[int, int]:
+    """First and last six-digit area inside a code prefix of 0-6 digits."""
+    return (int(prefix.ljust(6, "0")), int(prefix.ljust(6, "9"))) if prefix else COUNTY

@@ -20,13 +20,13 @@ from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.index import sqlite_rows as rows
 from pipeline.index.base import Bar, Facet, Hit, Query, Step
 from pipeline.index.codes import (
-    COUNTY,
     EVERYWHERE,
     MIX_FACETS,
     TIE_BITS,
     TOP_KEY,
     area_span,
     at_millis,
+    county_span,
     first_key,
     hazard_bits,
     hazards_in,
@@ -38,7 +38,11 @@ from pipeline.posts_db import PostsDb, from_us, to_us
 
 BATCH = 500  # posts in one transaction: about 40 ms, so that others get their turn
 _SLACK = 64  # rows read beyond a page, to put posts of one millisecond into exact order
-_STEP_MS: dict[Step, int] = {"10min": 600_000, "hour": 3_600_000, "day": 86_400_000}
+_STEP_MS: dict[Step, int] = {
+    "10min": rows.TEN_MIN_MS,
+    "hour": rows.HOUR_MS,
+    "day": 24 * rows.HOUR_MS,
+}
 
 
 @dataclass(slots=True)
@@ -99,8 +103,10 @@ class SqliteIndex:
     def count(self, query: Query) -> int:
         """How many posts match."""
         with self._db.snapshot() as conn:
+            if _is_timeless(query):
+                return _total(conn, mixes_of(query))
             if _is_rolled(query):
-                return sum(n for _, _, n in self._rolled(conn, query, "hour", "0"))
+                return sum(n for _, _, n in self._rolled(conn, query, None, "0"))
             match = self._match(conn, query, needs_post=False)
             if match is None:
                 return 0
@@ -108,12 +114,17 @@ class SqliteIndex:
             return total
 
     def facets(self, query: Query, facet: Facet) -> dict[str, int]:
-        """Posts per value, most first. ``adcode``: divisions of six digits; a post counts in
-        each division and hazard it names, so these two do not add up to ``count``."""
+        """Posts per value, most first. ``adcode``: divisions of six digits inside the asked
+        area. A post counts in each division and hazard it names, so these two do not add up to
+        ``count``."""
         totals: Counter[str] = Counter()
         with self._db.snapshot() as conn:
-            labels = _labels(conn, facet)
-            for _, code, n in self._cells(conn, query, "hour", facet):
+            labels = _labels(conn, facet, query.adcode)
+            if facet in MIX_FACETS and _is_timeless(query):
+                cells = _mix_totals(conn, facet, mixes_of(query))
+            else:
+                cells = self._cells(conn, query, None, facet)
+            for _, code, n in cells:
                 for label in labels(code):
                     totals[label] += n
         ordered = sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -123,7 +134,7 @@ class SqliteIndex:
         """Posts per step and label, oldest first; steps without posts are left out."""
         totals: Counter[tuple[int, str]] = Counter()
         with self._db.snapshot() as conn:
-            labels = _labels(conn, by)
+            labels = _labels(conn, by, query.adcode)
             for slot, code, n in self._cells(conn, query, step, by):
                 for label in labels(code):
                     totals[slot, label] += n
@@ -199,41 +210,43 @@ class SqliteIndex:
         self._db.close()
 
     def _cells(
-        self, conn: sqlite3.Connection, query: Query, step: Step, by: Facet | None
+        self, conn: sqlite3.Connection, query: Query, step: Step | None, by: Facet | None
     ) -> Iterator[tuple[int, int | str, int]]:
-        """``(slot of the step, code of the label, posts)``; a cell may come more than once."""
+        """``(slot of the step, code of the label, posts)``; a cell may come more than once.
+
+        Without a step there is one slot, 0.
+        """
         if not _is_rolled(query, step, by):
             yield from self._counted(conn, query, step, _code(by))
         elif by == "adcode":
-            yield from self._rolled(conn, query, step, "area", areas=COUNTY)
+            yield from self._rolled(conn, query, step, "area", county_span(query.adcode))
         else:
             yield from self._rolled(conn, query, step, _code(by))
 
     def _counted(
-        self, conn: sqlite3.Connection, query: Query, step: Step, code: str
+        self, conn: sqlite3.Connection, query: Query, step: Step | None, code: str
     ) -> Iterator[tuple[int, int | str, int]]:
         """Cells counted from the rows themselves."""
         match = self._match(conn, query, needs_post=code != "0")
         if match is None:
             return
-        width = _STEP_MS[step] << TIE_BITS
         code = {"area": "counties"}.get(code, code)
-        yield from conn.execute(
-            f"SELECT {match.key} / {width}, {code}, count(*) {match.sql} GROUP BY 1, 2",
-            match.given,
-        ).fetchall()
+        slot = f"{match.key} / {_STEP_MS[step] << TIE_BITS}" if step else "0"
+        by = "1, 2" if step else "2"
+        cells = f"SELECT {slot}, {code}, count(*) {match.sql} GROUP BY {by}"
+        yield from conn.execute(cells, match.given).fetchall()
 
     def _rolled(
         self,
         conn: sqlite3.Connection,
         query: Query,
-        step: Step,
+        step: Step | None,
         code: str,
         areas: tuple[int, int] | None = None,
     ) -> Iterator[tuple[int, int | str, int]]:
         """Cells from a rollup, and from rows where the span of time cuts a slot."""
-        table, unit = ("post_10min", "10min") if step == "10min" else ("post_hour", "hour")
-        width = _STEP_MS["10min" if unit == "10min" else "hour"]
+        table = "post_10min" if step == "10min" else "post_hour"
+        width = rows.TEN_MIN_MS if step == "10min" else rows.HOUR_MS
         low = millis(query.since) if query.since else 0
         high = millis(query.until) if query.until else TOP_KEY >> TIE_BITS
         first, last = -(-low // width), high // width
@@ -247,9 +260,10 @@ class SqliteIndex:
             where += f" AND mix IN ({_list(mixes)})"
         if query.sources:
             where += f" AND source IN ({_list(_source_ids(conn, query.sources))})"
+        slot = f"slot / {_STEP_MS[step] // width}" if step else "0"
         cells = (
-            f"SELECT slot / {_STEP_MS[step] // width}, {code}, sum(n) FROM {table}"  # noqa: S608
-            f" WHERE {where} GROUP BY 1, 2"
+            f"SELECT {slot}, {code}, sum(n) FROM {table}"  # noqa: S608
+            f" WHERE {where} GROUP BY {'1, 2' if step else '2'}"
         )
         yield from conn.execute(cells, (*span, first, last)).fetchall()
         if low < first * width:
@@ -335,13 +349,19 @@ def _batches(items: Sequence[AnnotatedPost]) -> Iterator[list[AnnotatedPost]]:
         yield list(batch.values())
 
 
-def _is_rolled(query: Query, step: Step = "hour", by: Facet | None = None) -> bool:
+def _is_rolled(query: Query, step: Step | None = None, by: Facet | None = None) -> bool:
     """True when a rollup knows everything the query asks."""
     if query.words.strip() or query.ids or query.hazards or by == "hazard":
         return False
     if step == "10min":
         return len(query.adcode) in (0, 4) and not query.sources and by not in ("source", "adcode")
-    return len(query.adcode) in (0, 2, 4, 6) and not (by == "adcode" and query.adcode)
+    return len(query.adcode) in (0, 2, 4, 6)
+
+
+def _is_timeless(query: Query) -> bool:
+    """True when only labels are asked, of all posts there are."""
+    bounded = query.adcode or query.sources or query.since or query.until
+    return _is_rolled(query) and not bounded
 
 
 def _code(by: Facet | None) -> str:
@@ -353,7 +373,9 @@ def _code(by: Facet | None) -> str:
     return {"source": "source", "hazard": "hazards", "adcode": "area"}[by]
 
 
-def _labels(conn: sqlite3.Connection, by: Facet | None) -> Callable[[int | str], Sequence[str]]:
+def _labels(
+    conn: sqlite3.Connection, by: Facet | None, adcode: str
+) -> Callable[[int | str], Sequence[str]]:
     """From a code to the labels it stands for."""
     if by is None:
         return lambda _code: ("",)
@@ -365,7 +387,7 @@ def _labels(conn: sqlite3.Connection, by: Facet | None) -> Callable[[int | str],
         return lambda code: (sources[code],)
     if by == "hazard":
         return lambda code: hazards_in(int(code))
-    return lambda code: str(code).split()
+    return lambda code: [county for county in str(code).split() if county.startswith(adcode[:6])]
 
 
 def _inside(area: tuple[int, int], key: str) -> str:
@@ -383,9 +405,25 @@ def _docs(conn: sqlite3.Connection, keys: Sequence[int]) -> dict[int, AnnotatedP
 
 def _are_rare(conn: sqlite3.Connection, mixes: tuple[int, ...]) -> bool:
     """True when sorting the posts of these mixes is cheaper than walking through time."""
-    totals = dict(conn.execute("SELECT mix, n FROM post_mix").fetchall())
-    matching: int = sum(totals.get(mix, 0) for mix in mixes)
-    return matching <= 20_000 and matching * 20 < int(sum(totals.values()))
+    matching = _total(conn, mixes)
+    return matching <= 20_000 and matching * 20 < _total(conn, None)
+
+
+def _mix_totals(
+    conn: sqlite3.Connection, by: Facet, mixes: tuple[int, ...] | None
+) -> Iterator[tuple[int, int | str, int]]:
+    """Cells of a label over all posts."""
+    where = "" if mixes is None else f" WHERE mix IN ({_list(mixes)})"
+    code = _code(by)
+    totals = f"SELECT 0, {code}, sum(n) FROM post_mix{where} GROUP BY 2 HAVING sum(n) > 0"  # noqa: S608
+    yield from conn.execute(totals).fetchall()
+
+
+def _total(conn: sqlite3.Connection, mixes: tuple[int, ...] | None) -> int:
+    """Posts of these mixes, or of all."""
+    where = "" if mixes is None else f" WHERE mix IN ({_list(mixes)})"
+    total: int = conn.execute(f"SELECT ifnull(sum(n), 0) FROM post_mix{where}").fetchone()[0]  # noqa: S608
+    return total
 
 
 def _source_ids(conn: sqlite3.Connection, names: Sequence[str]) -> tuple[int, ...]:
