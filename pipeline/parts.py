@@ -10,10 +10,10 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -47,8 +47,10 @@ def stop_event() -> threading.Event:
     signal.signal(signal.SIGINT, on_signal)
 
     def watch_parent() -> None:
-        while sys.stdin.buffer.read(1):
-            pass
+        # the bare descriptor: a buffered reader blocked at the interpreter's end aborts it
+        with suppress(OSError):
+            while os.read(0, 1):
+                pass
         stop.set()
 
     if os.environ.get("TINGFENG_SUPERVISED"):
