@@ -31,6 +31,8 @@ from nlp.types import KINDS, RUMOURS, SENTIMENTS, Annotation, Kind, Rumour, Sent
 from nlp.warnings import find_warning
 
 BATCH = 512
+LOOK_LIMIT = 800
+"""Characters of a text in which places, hazards, warnings, claims and cues are looked for."""
 CERTAINLY_NO_CLAIM = 0.985
 """P(rumour = none) from which a text is not compared with known claims."""
 
@@ -137,7 +139,7 @@ class Annotator:
 
         annotations: list[Annotation] = []
         for i, (k, s, u, r) in enumerate(chosen.tolist()):
-            text, clean, row = texts[i], cleaned[i], rounded[i]
+            text, clean, row = texts[i][:LOOK_LIMIT], cleaned[i], rounded[i]
             rumour = RUMOURS[r]
             tokens = self._segmenter.search_tokens(clean)
             at = published[i] if published is not None else None
@@ -160,7 +162,7 @@ class Annotator:
                     if speaks and checkable[i]
                     else (),
                     warning=find_warning(text, at) if speaks else None,
-                    cues=find_cues(clean) if speaks else (),
+                    cues=find_cues(clean[:LOOK_LIMIT]) if speaks else (),
                     sketch=sketches[i * 512 : i * 512 + 512]
                     if contents[i] >= model_file.MIN_CONTENT
                     else "",

@@ -2,7 +2,8 @@
 
 They say what is in the text, beside what the heads make of it, and are shown with it. Measured as
 extra features of the heads they brought nothing (the character n-grams hold them already), so the
-heads do without. All look at the cleaned text, where links, names and blanks are marked.
+heads do without. All look at the cleaned text, where links, names and blanks are marked. Every
+repetition has a bound, so that no text makes a pattern slow.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CUES: dict[str, re.Pattern[str]] = {
             r"1[0-9]{2}[0-9*]{6,8}",
         ),
         "address": (
-            r"[一-龥0-9]{2,}(?:村|屯|路|街|巷|小区|花园).{0,10}?[0-9一二三四五六七八九十]+(?:号|栋|幢|单元|楼|队|组)",
+            r"[一-龥0-9]{2,6}(?:村|屯|路|街|巷|小区|花园).{0,10}?[0-9一二三四五六七八九十]{1,5}(?:号|栋|幢|单元|楼|队|组)",
         ),
         "water_level": (
             r"水(?:位|深|已经?|都|快|漫|淹)?.{0,6}(?:膝|腰|胸|脖|床|门槛|车窗|车门|[一二三1-9]楼|[0-9一二两三]米)",
@@ -64,8 +65,8 @@ CUES: dict[str, re.Pattern[str]] = {
             r"说好的.{0,6}(?:雨|雪|台风|降温|呢)",
         ),
         "casualties": (
-            r"(?:死|遇难|身亡|伤亡|失踪|受伤).{0,6}[0-9一二三四五六七八九十百几多]+.{0,2}(?:人|名)",
-            r"[0-9一二三四五六七八九十百几]+(?:人|名)(?:死|遇难|身亡|伤|失踪)",
+            r"(?:死|遇难|身亡|伤亡|失踪|受伤).{0,6}[0-9一二三四五六七八九十百几多]{1,5}.{0,2}(?:人|名)",
+            r"[0-9一二三四五六七八九十百几]{1,5}(?:人|名)(?:死|遇难|身亡|伤|失踪)",
         ),
         "figurative": (
             r"(?:掌声|表白|弹幕|红包|金币|眼泪|情绪|信息|股市|业绩|流量|尖叫).{0,3}(?:雨|风暴|雷鸣|洪水|海啸|雪崩|如潮)",
@@ -76,7 +77,7 @@ CUES: dict[str, re.Pattern[str]] = {
             r"球队|总决赛",
         ),
         "advert": (
-            r"包邮|下单|优惠券?|满减|秒杀|限时|抢购|清仓|促销|领取|扫码|加微|打折|[0-9.]+折",
+            r"包邮|下单|优惠券?|满减|秒杀|限时|抢购|清仓|促销|领取|扫码|加微|打折|[0-9.]{1,4}折",
             r"点击链接|同款",
         ),
     }.items()

@@ -29,7 +29,7 @@ from nlp.lexicon import weather_words
 if TYPE_CHECKING:
     import rjieba
 
-READ_LIMIT = 4_000
+READ_LIMIT = 2_000
 
 URL, MENTION, REPOST, NUMBER = "\ue000", "\ue001", "\ue002", "\ue003"
 MARKERS = URL + MENTION + REPOST + NUMBER

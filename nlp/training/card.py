@@ -28,7 +28,7 @@ A text decides alone: the model sees neither pictures nor the account nor what i
 - Irony is read as what it says. Metaphors and fan texts about rain, heat, floods or storms are
   told apart by their company only.
 - Questions and denials are rare among real posts (85 and 182): their figures swing.
-- Only the first 4,000 characters of a text are read.
+- Only the first 2,000 characters of a text are read.
 - Cross-validation keeps near-copies together, and our own texts on one matter; it does not hold
   out whole events, so figures under a new event are lower.
 """
