@@ -53,7 +53,7 @@ class DrillSite:
         """Listen on 127.0.0.1; the base address. Port 0 takes any free one."""
         app = web.Application(middlewares=[self._count])
         app.add_routes([web.get(path, handler) for path, handler in self._routes()])
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
         await site.start()
