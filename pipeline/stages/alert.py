@@ -189,7 +189,8 @@ class Dispatch:
             _deliver(tx, row, owner, tx.now, reason="escalation")
         elif row["state_reason"].startswith("同一事件"):
             # the same people hear of it again, after the group's interval
-            _deliver(tx, row, DESK, tx.now + timedelta(seconds=self._wait(row)))
+            at = tx.now + timedelta(seconds=self._wait(row))
+            _deliver(tx, row, DESK, at, reason="update")
 
     def _decide(self, tx: Tx, one: Fired, row: dict[str, Any]) -> str:
         """Set the alert's state and its reason. Returns a person to tell nevertheless, or empty."""
