@@ -1,0 +1,18 @@
+"""A world per test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.pipeline.desk.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.chain()  # whatever a test did, the audit holds
+    world.store.close()
