@@ -58,7 +58,8 @@ def detect_format(path: Path) -> str:
     if stripped.startswith(b"{"):
         first = next((r for r in rows.json_lines(path) if isinstance(r, Row)), None)
         return "mediacrawler-jsonl" if first and columns.table_of(first.cells) else "jsonl"
-    if b"," in head.split(b"\n", 1)[0] and b"\x00" not in head[:512]:
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))  # UTF-16, as some spreadsheets save
+    if b"," in head.split(b"\n", 1)[0] and (wide or b"\x00" not in head[:512]):
         first = next((r for r in rows.csv_rows(path) if isinstance(r, Row)), None)
         table = columns.table_of(first.cells) if first else None
         if table is columns.WEIBO_SEARCH:

@@ -18,7 +18,7 @@ from crawlers.politeness import Refused
 from crawlers.source_spider import SourceSpider
 from crawlers.spiders.site import with_query
 from crawlers.times import parse_time
-from pipeline.domain.post import AuthorKind, Counts, FetchedPost
+from pipeline.domain.post import AuthorKind, Counts, FetchedPost, Media
 
 NOTHING = ("还没有内容", "暂无数据")
 # verified_type: 0 a person, 1 government, 3 media, 2 and 4-7 other organisations.
@@ -89,6 +89,7 @@ class WeiboSpider(SourceSpider):
                 raw_time=raw_time,
                 repost_of=str(blog.get("pid") or "") or root,
                 root=root,
+                media=pictures(blog.get("pics")),
                 place_hint=str(blog.get("region_name") or "").removeprefix("发布于").strip(),
                 counts=Counts(
                     parse_count(blog.get("reposts_count")),
@@ -138,6 +139,18 @@ def text_of(blog: dict[str, Any]) -> str:
     if isinstance(long, dict) and long.get("longTextContent"):
         return html_to_text(str(long["longTextContent"]))
     return html_to_text(str(blog.get("text_raw") or blog.get("text") or ""))
+
+
+def pictures(pics: Any) -> tuple[Media, ...]:
+    """Links of a blog's pictures, which come as a list, as an object, or as bare names."""
+    shown = list(pics.values()) if isinstance(pics, dict) else pics
+    links = []
+    for pic in shown if isinstance(shown, list) else ():
+        large = pic.get("large") if isinstance(pic, dict) else None
+        link = (large or pic).get("url") if isinstance(pic, dict) else None
+        if isinstance(link, str) and link.startswith(("http://", "https://", "//")):
+            links.append(Media("image", link))
+    return tuple(links)
 
 
 def _origin(url: str) -> str:

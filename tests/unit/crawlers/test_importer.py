@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crawlers.columns import MEDIACRAWLER, load_profile, save_profile, suggest_mapping, table_of
-from crawlers.spiders.importer import detect_format, own_post, read_file
+from crawlers.spiders.importer import FORMATS, detect_format, own_post, read_file
 from pipeline.clock import BEIJING
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.errors import SettingsError
@@ -257,6 +258,12 @@ def test_commercial_export_in_gb18030(tmp_path: Path) -> None:
     assert piece.reason.startswith("第4行") or piece.reason.startswith("第5行")
 
 
+def test_commercial_export_in_utf_16(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "e.csv", [EXPORT_HEADER, EXPORT_ROW], "utf-16")
+    assert detect_format(path) == "export-csv"
+    assert read(path)[0][0].text == "邕江涨水\n了"
+
+
 def test_commercial_export_as_xlsx_with_serial_dates(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(EXPORT_HEADER)
@@ -315,3 +322,23 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
     with pytest.raises(SettingsError, match="export it as CSV"):
         detect_format(path)
+
+
+@given(
+    st.binary(max_size=400)
+    | st.text(alphabet='{}[]",:\\\n\x00abc日期全文内容', max_size=200).map(str.encode),
+    st.sampled_from(FORMATS),
+)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=200,
+    deadline=None,
+)
+def test_no_bytes_break_a_reader(tmp_path: Path, body: bytes, form: str) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(body)
+    mapping = {"text": "全文内容", "time": "日期"} if form.startswith("export") else None
+    for item in read_file(path, format=form, fetched_at=FETCHED, mapping=mapping):
+        assert isinstance(item, (FetchedPost, Unreadable))
+    with contextlib.suppress(SettingsError):
+        assert detect_format(path) in FORMATS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawlers.clean import clean_text, html_to_text, parse_count, weibo_mid
-from crawlers.spiders.weibo import walk
+from crawlers.spiders.weibo import pictures, walk
 from tests.unit.crawlers.replica import Answer, Replica, crawl
 
 URL = "/api/container/getIndex?page=1"
@@ -64,6 +64,13 @@ def test_long_text_and_emoji() -> None:
     emoji = '雨<span class="url-icon"><img alt=[泪] src="//x" /></span><br />大'
     body = page(blog("1", longText={"longTextContent": "很长的全文"}), blog("2", emoji))
     assert [p.text for p in read(body).posts] == ["很长的全文", "雨[泪]\n大"]
+
+
+def test_pictures_in_every_form() -> None:
+    one = {"url": "https://p.example/s.jpg", "large": {"url": "https://p.example/l.jpg"}}
+    assert [m.link for m in pictures([one, "pid", {"url": "x"}])] == ["https://p.example/l.jpg"]
+    assert [m.link for m in pictures({"0": {"url": "//p.example/s.jpg"}})] == ["//p.example/s.jpg"]
+    assert pictures(None) == ()
 
 
 def test_broken_blogs_are_unreadable() -> None:
