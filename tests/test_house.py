@@ -73,7 +73,7 @@ opened = []
 def hook(event, args):
     if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
         opened.append(args[0])
-    if event in ("socket.connect", "socket.bind", "sqlite3.connect"):
+    if event in ("socket.connect", "sqlite3.connect"):  # urllib3 itself tries a bind for IPv6
         opened.append(event)
 sys.addaudithook(hook)
 import importlib, pkgutil
