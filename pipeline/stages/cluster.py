@@ -138,6 +138,8 @@ class Clusters:
             return None  # an old text come back years later is a new matter
         if post.call > 0.0 and event.kind == "help" and _other_household(post, event):
             return None
+        if event.kind == "damage" and event.spot and post.spot and event.spot != post.spot:
+            return None  # one template, two roads
         return ref
 
     def _claim(self, post: Reading) -> Placement | None:

@@ -19,8 +19,9 @@ RUMOUR_TOPICS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "dam",
         re.compile(
-            r"泄洪|放水|开闸|开.{1,3}闸|闸.{0,3}开|(?:开始|点|要|同时|一起)放(?:了|$|[，。！？,!? ])|"
-            r"溃坝|决堤|垮坝|溃堤|炸坝|水库.{0,8}[放泄漏垮塌险]|(?:大坝|堤坝).{0,6}[裂漏垮塌险]"
+            r"泄洪|放水|开闸|开.{1,3}闸|闸.{0,3}开|"
+            r"(?:开始|点|要|同时|一起)放(?:了|$|[，。！？,!? ])|溃坝|决堤|垮坝|溃堤|炸坝|"
+            r"水库.{0,8}[放泄漏垮塌险]|(?:大坝|堤坝).{0,6}[裂漏垮塌险]"
         ),
     ),
     ("casualty", re.compile(r"死了|死亡|遇难|失踪|淹死|冲走|被埋|丧生|出人命|死人|尸体|伤亡")),
@@ -61,9 +62,9 @@ HIGH = frozenset({"dam", "casualty"})
 _SOURCED = re.compile(
     r"气象台|应急(?:管理)?局|水利局|官方|通报|发布会|日报|晚报|电视台|新华社|记者"
 )
-_STEM = re.compile(
-    r"(?:铁路|公路|人行)?(?:立交桥|高架桥|大桥|桥底下|桥洞|桥底|桥下|立交|隧道|水库|路口|大道|地铁站|火车站|站|"
-    r"小区|片区|一带|街道|社区|村|镇|乡|路|街|巷|桥)+$"
+_SUFFIX = re.compile(
+    r"(?:(?:铁路|公路|人行)?(?:立交桥|高架桥|桥)(?:底下?|洞|下)?|大桥|立交|隧道|水库|路口|大道|地铁站|火车站|"
+    r"站|小区|片区|一带|街道|社区|村|镇|乡|路|街|巷)$"
 )
 _MASKED_PHONE = re.compile(r"1[3-9]\d\*{4}\d{2}\*\*|0\d{2,3}-\*{4}\d{2}")
 _SPECIFIC = frozenset(
@@ -93,8 +94,11 @@ def prefecture_of(adcode: str) -> str:
 @lru_cache(maxsize=4096)
 def stem(name: str) -> str:
     """Core of a place name (two characters or more): 葛村, 葛村路, 葛村路铁路桥 are one."""
-    core = _STEM.sub("", name)
-    return core if len(core) >= 2 else name
+    while True:
+        core = _SUFFIX.sub("", name)
+        if core == name or len(core) < 2:
+            return name
+        name = core
 
 
 @dataclass(frozen=True, slots=True)
