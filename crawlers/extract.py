@@ -45,9 +45,14 @@ def extract_article(page: str, url: str, fetched_at: datetime) -> Article:
     author, day = "", ""
     if facts is not None:
         title = facts.title or title
-        author, day = facts.author or "", facts.date or ""
+        author, day = _name(facts.author or ""), facts.date or ""
     found = find_time(html_to_text(page)[:4000], fetched_at)
     if found is not None and found[1].precision != "day":
         return Article(title, body, author, found[0], found[1])
     when = parse_time(day, fetched_at) if day else None
     return Article(title, body, author, day, when)
+
+
+def _name(found: str) -> str:
+    """An author only when it looks like one: guesses from forms and scripts come as lists."""
+    return found if len(found) <= 16 and ";" not in found else ""

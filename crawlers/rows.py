@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,10 @@ class Broken:
     number: int
     raw: bytes
     reason: str
+
+
+# What a file that was cut off or is not what it says raises while it is read.
+CUT_OFF = (OSError, EOFError, zlib.error, UnicodeError)
 
 
 def open_binary(path: Path) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,18 @@ class Report:
         self.refused = self.failed = True
         self.reason = reason
         self.http_status = status or self.http_status
+
+
+def honest(response: Response) -> Response:
+    """The page read as UTF-8 where it claims GBK and is not: sites move over and forget to say.
+
+    Chinese text in GBK is practically never valid UTF-8.
+    """
+    if isinstance(response, TextResponse) and response.encoding.lower().startswith("gb"):
+        with contextlib.suppress(UnicodeDecodeError):
+            response.body.decode("utf-8")
+            return response.replace(encoding="utf-8")
+    return response
 
 
 class SourceSpider(Spider):
@@ -111,6 +124,7 @@ class SourceSpider(Spider):
         self, response: Response, read: Callable[..., Iterator[Any]], kwargs: dict[str, Any]
     ) -> Iterator[Any]:
         self.report.http_status = response.status
+        response = honest(response)
         if isinstance(response, TextResponse) and (reason := wall_reason(response.text)):
             self.report.refuse(reason, response.status)
             return

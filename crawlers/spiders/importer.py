@@ -45,8 +45,15 @@ class RowProblem(ValueError):
 def detect_format(path: Path) -> str:
     """The format of a file, from its content and not its name.
 
-    Raises: SettingsError when it is none that we read.
+    Raises: SettingsError when it is none that we read, or cannot be read at all.
     """
+    try:
+        return _detect(path)
+    except rows.CUT_OFF as error:
+        raise SettingsError(f"{path.name} cannot be read ({error}); export it again") from error
+
+
+def _detect(path: Path) -> str:
     head = rows.head_of(path)
     if head.startswith(b"PK\x03\x04"):
         first = next((r for r in rows.xlsx_rows(path) if isinstance(r, Row)), None)
@@ -113,14 +120,27 @@ def _rows(path: Path, form: str) -> Iterator[Row | Broken]:
 
 def _export_mapping(path: Path, form: str, mapping: Mapping[str, str] | None) -> Mapping[str, str]:
     if mapping is None:
-        first = next((r for r in _rows(path, form) if isinstance(r, Row)), None)
+        try:
+            first = next((r for r in _rows(path, form) if isinstance(r, Row)), None)
+        except rows.CUT_OFF as error:
+            raise SettingsError(f"{path.name} cannot be read; export it again") from error
         mapping = columns.suggest_mapping(first.cells if first else ())
     columns.check_mapping(mapping, path.name)
     return mapping
 
 
 def _posts(source: Iterator[Row | Broken], to_post: ToPost) -> Iterator[FetchedPost | Unreadable]:
-    for row in source:
+    number = 0
+    while True:
+        try:
+            row = next(source, None)
+        except rows.CUT_OFF as error:
+            reason = f"文件在此之后不完整，未导入（{type(error).__name__}）"
+            yield _refused(number + 1, b"", reason)
+            return
+        if row is None:
+            return
+        number = row.number
         if isinstance(row, Broken):
             yield _refused(row.number, row.raw, row.reason)
             continue

@@ -324,8 +324,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         detect_format(path)
 
 
+def test_a_gzip_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl.gz"
+    lines = "\n".join(json.dumps(GOOD | {"id": str(n)}) for n in range(5000))
+    path.write_bytes(gzip.compress(lines.encode())[:-200])
+    posts, refused = read(path)
+    assert len(posts) > 1000
+    assert "不完整" in refused[-1].reason
+
+
 @given(
     st.binary(max_size=400)
+    | st.binary(max_size=40).map(b"\x1f\x8b".__add__)
+    | st.binary(max_size=40).map(b"\xff\xfe,\x00".__add__)
     | st.text(alphabet='{}[]",:\\\n\x00abc日期全文内容', max_size=200).map(str.encode),
     st.sampled_from(FORMATS),
 )

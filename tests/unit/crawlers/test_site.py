@@ -47,6 +47,12 @@ def test_gbk_pages_whose_header_is_silent() -> None:
     assert crawl(replica, "site", "/l", selectors=LIST).posts[0].text == PARAGRAPH
 
 
+def test_a_page_that_claims_gbk_and_is_utf8() -> None:
+    page = detail().replace("<head>", '<head><meta charset="gb2312">')
+    replica = Replica({"/l": listing(row("/d1")), "/d1": page})
+    assert crawl(replica, "site", "/l", selectors=LIST).posts[0].text == PARAGRAPH
+
+
 def test_a_relative_time_that_moves_on_is_no_change() -> None:
     def later(replica: Replica) -> None:
         replica.pages = {"/l": listing(row("/d1", date="5分钟前")), "/d1": detail()}
