@@ -85,6 +85,16 @@ class Row:
     gone: int | None = None
 
 
+@dataclass(slots=True)
+class _Face:
+    """What a row is counted by."""
+
+    row: Row
+    mix: int
+    source: int
+    areas: frozenset[int]
+
+
 def load(conn: sqlite3.Connection, post_ids: Sequence[str]) -> dict[str, Row]:
     """The stored rows of these posts by post id."""
     marks = ",".join("?" * len(post_ids))
@@ -146,18 +156,18 @@ def remove(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Take posts out of rows, text, areas and rollups; counts and versions stay."""
     if not rows:
         return
-    rows = sorted(rows, key=lambda row: row.id)
-    ids = [(row.id,) for row in rows]
+    faces = sorted(_faces(conn, rows), key=lambda face: face.row.id)
+    ids = [(face.row.id,) for face in faces]
     conn.executemany(
         "INSERT INTO post_words (post_words, rowid, tokens) VALUES ('delete', ?, ?)",
-        [(row.id, row.item.annotation.tokens) for row in rows],
+        [(face.row.id, face.row.item.annotation.tokens) for face in faces],
     )
     conn.executemany(
         "DELETE FROM post_area WHERE area = ? AND id = ?",
-        [(area, row.id) for row in rows for area in areas_of(row.item.annotation.places)],
+        [(area, face.row.id) for face in faces for area in face.areas],
     )
     conn.executemany("DELETE FROM post_doc WHERE id = ?", ids)
-    _roll(conn, rows, _sources(conn, rows), -1)
+    _roll(conn, faces, -1)
     conn.executemany("DELETE FROM post WHERE id = ?", ids)
 
 
@@ -225,47 +235,43 @@ def _give_free_keys(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
         taken.add(row.id)
 
 
-def _add(conn: sqlite3.Connection, rows: list[Row]) -> None:
+def _add(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
     if not rows:
         return
-    rows = sorted(rows, key=lambda row: row.id)  # FTS5 flushes whenever a number is not the next
-    sources = _sources(conn, rows)
+    # In order of keys: FTS5 writes a segment of its own whenever a number is not the next one.
+    faces = sorted(_faces(conn, rows), key=lambda face: face.row.id)
     posts, docs, words, areas = [], [], [], []
-    for row in rows:
-        note, post = row.item.annotation, row.item.post
-        inside = areas_of(note.places)
+    for face in faces:
+        row, note = face.row, face.row.item.annotation
         posts.append(
-            (row.id, post.id, mix_of(note), sources[post.source], hazard_bits(note.hazards),
-             counties_in(inside), row.seen, row.versions, row.gone)
+            (row.id, row.item.post.id, face.mix, face.source, hazard_bits(note.hazards),
+             counties_in(face.areas), row.seen, row.versions, row.gone)
         )  # fmt: skip
         docs.append((row.id, _encode(row.item)))
         words.append((row.id, note.tokens))
-        areas += [(area, row.id) for area in inside]
+        areas += [(area, row.id) for area in face.areas]
     areas.sort()
     conn.executemany("INSERT INTO post VALUES (?,?,?,?,?,?,?,?,?)", posts)
     conn.executemany("INSERT INTO post_doc VALUES (?,?)", docs)
     conn.executemany("INSERT INTO post_words (rowid, tokens) VALUES (?,?)", words)
     conn.executemany("INSERT INTO post_area VALUES (?,?)", areas)
-    _roll(conn, rows, sources, 1)
+    _roll(conn, faces, 1)
 
 
-def _roll(
-    conn: sqlite3.Connection, rows: Iterable[Row], sources: dict[str, int], sign: int
-) -> None:
+def _roll(conn: sqlite3.Connection, faces: Sequence[_Face], sign: int) -> None:
     """Add or take away posts in the rollups. The hour rollup knows provinces, prefectures and
     counties and the source; the ten-minute rollup prefectures only and no source."""
     hours: Counter[tuple[int, int, int, int]] = Counter()
     tens: Counter[tuple[int, int, int, int]] = Counter()
     mixes: Counter[int] = Counter()
-    for row in rows:
-        mix = mix_of(row.item.annotation)
-        source = sources[row.item.post.source]
-        ms = row.id >> TIE_BITS
+    for face in faces:
+        mix, source = face.mix, face.source
+        ms = face.row.id >> TIE_BITS
         hour, ten = ms // HOUR_MS, ms // TEN_MIN_MS
         mixes[mix] += sign
         hours[EVERYWHERE, hour, mix, source] += sign
         tens[EVERYWHERE, ten, mix, 0] += sign
-        for area in areas_of(row.item.annotation.places):
+        for area in face.areas:
             if area < 1_000_000:
                 hours[area, hour, mix, source] += sign
             if 1_000 <= area < 10_000:
@@ -287,16 +293,25 @@ def _roll(
     )
 
 
-def _sources(conn: sqlite3.Connection, rows: Iterable[Row]) -> dict[str, int]:
-    """Number of each source, given at its first post."""
-    names = {row.item.post.source for row in rows}
+def _faces(conn: sqlite3.Connection, rows: Sequence[Row]) -> list[_Face]:
+    """The numbers by which rows are counted; a source gets its number at its first post."""
+    names = sorted({row.item.post.source for row in rows})
     conn.executemany("INSERT OR IGNORE INTO post_source (name) VALUES (?)", [(n,) for n in names])
     marks = ",".join("?" * len(names))
     found = conn.execute(
         f"SELECT name, id FROM post_source WHERE name IN ({marks})",  # noqa: S608
-        tuple(names),
+        names,
     )
-    return dict(found.fetchall())
+    sources = dict(found.fetchall())
+    return [
+        _Face(
+            row,
+            mix_of(row.item.annotation),
+            sources[row.item.post.source],
+            areas_of(row.item.annotation.places),
+        )
+        for row in rows
+    ]
 
 
 def _note_counts(

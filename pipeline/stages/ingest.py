@@ -207,9 +207,10 @@ _NOTHING = Counts()
 
 def clean(text: str) -> str:
     """Text without NUL, controls and lone surrogates, with single blanks and single line ends."""
-    text = _BLANKS.sub(" ", _JUNK.sub("", text))
-    if "\n" in text or "\r" in text:
-        text = _LINES.sub("\n", text)
+    if not text.isprintable():
+        text = _LINES.sub("\n", _BLANKS.sub(" ", _JUNK.sub("", text)))
+    elif "  " in text:
+        text = _BLANKS.sub(" ", text)
     return text.strip()
 
 
@@ -250,7 +251,7 @@ def objection(post: Post) -> str:
 
 
 def _line(value: str) -> str:
-    return _JUNK.sub("", value).strip()
+    return (value if value.isprintable() else _JUNK.sub("", value)).strip()
 
 
 def _utc(at: datetime) -> datetime:
