@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pipeline.desk import clocks
 from pipeline.desk.guard import Act, Row, change, clock_text, load, need, record
@@ -12,6 +12,9 @@ from pipeline.domain.rights import Actor, Role, may, require
 from pipeline.errors import IllegalTransition, NotAllowed
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
+
+LONGEST_DUTY = timedelta(hours=4)
+LONGEST_LEADER = timedelta(days=7)
 
 
 def _load(tx: Tx, fingerprint: str) -> Row:
@@ -110,10 +113,9 @@ def shelve_alert(tx: Tx, actor: Actor, fingerprint: str, until: datetime, reason
 
 def check_until(tx: Tx, actor: Actor, until: datetime, what: str) -> None:
     """The end lies ahead and not further than the role may choose."""
-    rules = clocks.shipped_rules()
     if until <= tx.now:
         raise NotAllowed(f"{what}的结束时间须晚于现在")
-    limit = rules.shelve_leader if may(actor, "silence_long") else rules.shelve_duty
+    limit = LONGEST_LEADER if may(actor, "silence_long") else LONGEST_DUTY
     if until - tx.now > limit:
         hours = int(limit.total_seconds() // 3600)
         more = "" if may(actor, "silence_long") else "；更长请由带班领导操作"

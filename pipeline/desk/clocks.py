@@ -44,8 +44,6 @@ class DeskRules:
     catch_up_after: timedelta = timedelta(minutes=5)
     digest_over: int = 5
     destroy_after: timedelta = timedelta(minutes=10)
-    shelve_duty: timedelta = timedelta(hours=4)
-    shelve_leader: timedelta = timedelta(days=7)
 
     def frozen(self) -> dict[str, Any]:
         """What a case keeps of these rules."""
@@ -68,10 +66,9 @@ def load_desk_rules(path: Path, *, short: str = "南气", is_drill: bool = False
     reports = _read(reports_path)
     try:
         desk = table.get("desk", {})
-        shelve = desk.get("shelve_minutes", {})
 
-        def minutes(values: Mapping[str, Any], key: str, default: int) -> timedelta:
-            return timedelta(minutes=float(values.get(key, default)))
+        def minutes(key: str, default: int) -> timedelta:
+            return timedelta(minutes=float(desk.get(key, default)))
 
         return DeskRules(
             clocks=tuple(ClockSpec.from_json(row) for row in table["clock"]),
@@ -80,12 +77,10 @@ def load_desk_rules(path: Path, *, short: str = "南气", is_drill: bool = False
             short=short,
             is_drill=is_drill,
             default_office=str(desk.get("default_office", "办公室")),
-            claim_progress=minutes(desk, "claim_progress_minutes", 60),
-            catch_up_after=minutes(desk, "catch_up_after_minutes", 5),
+            claim_progress=minutes("claim_progress_minutes", 60),
+            catch_up_after=minutes("catch_up_after_minutes", 5),
             digest_over=int(desk.get("digest_over", 5)),
-            destroy_after=minutes(desk, "destroy_contacts_after_minutes", 10),
-            shelve_duty=minutes(shelve, "duty", 240),
-            shelve_leader=minutes(shelve, "leader", 10080),
+            destroy_after=minutes("destroy_contacts_after_minutes", 10),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SettingsError(

@@ -5,7 +5,7 @@ A correction and a withdrawal are releases of their own that name the old one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -245,6 +245,24 @@ def record_receipt(
             data={"channel": row["channel"], "link": link.strip()},
         ),
     )
+
+
+def confirm_portal(tx: Tx, link_of: Callable[[str], str]) -> int:
+    """The portal was written: its waiting channels are done. Returns how many.
+
+    ``link_of``: public address of a release, from its number. For the machine, after publishing.
+    """
+    c, r = t.release_channels.c, t.releases.c
+    query = (
+        select(c.id, r.number, r.sha256)
+        .join(t.releases, r.id == c.release_id)
+        .where(c.channel == PORTAL, c.state == "waiting")
+        .order_by(c.id)
+    )
+    found = tx.conn.execute(query).all()
+    for row in found:
+        record_receipt(tx, MACHINE, row.id, link_of(row.number), f"sha256:{row.sha256}")
+    return len(found)
 
 
 def correct(tx: Tx, actor: Actor, release_id: int, reason: str) -> int:

@@ -142,6 +142,13 @@ def test_policy_counts_working_days(world: World) -> None:
     assert clock["due_at"] == world.now.replace(hour=16) + timedelta(days=3)  # Friday midnight
 
 
+def test_a_due_time_in_a_year_without_a_calendar_says_so(world: World) -> None:
+    world.wait(days=30)
+    case_id = world.do(cases.open_case, DUTY, title="申请", case_class="request", rules=world.rules)
+    world.do(cases.assess_case, DUTY, case_id, 1, "收到申请")
+    assert "请人工核对" in str(clocks_of(world)["first_release"]["basis"])
+
+
 # ---- assignments --------------------------------------------------------------------------
 
 

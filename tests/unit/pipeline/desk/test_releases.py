@@ -39,6 +39,18 @@ def test_the_portal_is_the_first_channel(world: World) -> None:
     assert world.one(t.release_channels, id=2)["state"] == "done"
 
 
+def test_a_written_portal_is_confirmed_once(world: World) -> None:
+    released(world)
+
+    def link(number: str) -> str:
+        return f"http://localhost/portal/{number}"
+
+    assert world.tx(lambda tx: releases.confirm_portal(tx, link)) == 1
+    assert world.tx(lambda tx: releases.confirm_portal(tx, link)) == 0
+    channel = world.one(t.release_channels, channel="portal")
+    assert channel["state"] == "done" and channel["link"].endswith("0001号")
+
+
 def test_the_case_is_answered_and_its_clocks_stop(world: World) -> None:
     released(world)
     case = world.one(t.cases)
