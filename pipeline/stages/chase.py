@@ -23,6 +23,10 @@ ROLES = {
 }
 
 
+END = "end"
+"""Mark in ``clocks.fired`` after the last rung: the sweeper need not look at the row again."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Notice:
     receiver: str
@@ -117,6 +121,12 @@ class Rung:
     case: Row
     subject: Row
 
+    @property
+    def is_last(self) -> bool:
+        """True when the clock has nothing more to say after this."""
+        up = len(self.spec.up) if self.spec else 0
+        return self.names[-1] == (f"up{up}" if up else "due")
+
 
 def due_rungs(conn: Connection, now: datetime, rules: DeskRules) -> list[Rung]:
     """Running clocks that have something new to say."""
@@ -130,6 +140,8 @@ def due_rungs(conn: Connection, now: datetime, rules: DeskRules) -> list[Rung]:
     cases: dict[int, tuple[Row, list[ClockSpec]]] = {}
     found = []
     for clock in rows(conn, query):
+        if _has_said_all(clock, now):
+            continue
         case, specs = _of_case(conn, clock["case_id"], cases)
         subject = _subject(conn, clock)
         spec = _spec(clock, case, subject, specs or list(rules.clocks))
@@ -144,6 +156,16 @@ def due_rungs(conn: Connection, now: datetime, rules: DeskRules) -> list[Rung]:
         if new:
             found.append(Rung(clock, spec, new, case, subject))
     return found
+
+
+def _has_said_all(clock: Row, now: datetime) -> bool:
+    """True when nothing can be new: seen from the row alone, for this runs twice a second."""
+    if now >= clock["due_at"]:
+        return END in clock["fired"]
+    return all(
+        at is None or at > now or name in clock["fired"]
+        for name, at in (("50", clock["warn50_at"]), ("80", clock["warn80_at"]))
+    )
 
 
 def _of_case(
@@ -189,6 +211,8 @@ def fire(tx: Tx, rules: DeskRules, bell: Bell) -> int:
     for rung in found:
         clock = rung.clock
         fired = {**clock["fired"], **{name: tx.now.isoformat() for name in rung.names}}
+        if rung.is_last:
+            fired[END] = tx.now.isoformat()
         tx.conn.execute(update(t.clocks).where(t.clocks.c.id == clock["id"]).values(fired=fired))
         told = _tell_receivers(rung, bell)
         tell(tx, MACHINE, _fact(tx, rung, told))

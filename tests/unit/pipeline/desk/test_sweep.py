@@ -51,22 +51,23 @@ def test_a_clock_fires_each_rung_once(world: World) -> None:
     world.assignment(world.case(level=2))
     swept(world)
     kinds = []
-    for _ in range(40):
+    for _ in range(50):
         swept(world, 4)
         kinds = [
             r["data"]["rungs"]
             for r in world.all(t.case_timeline)
             if r["data"].get("clock") == "receipt"
         ]
-    assert kinds == [["50"], ["80"], ["due", "up1"]]
+    assert kinds == [["50"], ["80"], ["due", "up1"], ["up2"]]
     receipt = world.one(t.clocks, name="receipt")
-    assert list(receipt["fired"]) == ["50", "80", "due", "up1"]
+    assert list(receipt["fired"]) == ["50", "80", "due", "up1", "up2", "end"]
     told = [d for d in world.all(t.deliveries) if f"clock:{receipt['id']}:" in d["dedup_key"]]
     assert [(d["receiver"], d["reason"]) for d in told] == [
         ("气象台", "reminder"),
         ("气象台", "reminder"),
         ("气象台", "reminder"),
         ("李值班", "escalation"),
+        ("带班领导", "escalation"),
     ]
 
 
