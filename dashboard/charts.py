@@ -220,7 +220,10 @@ COUNTIES: tuple[tuple[str, str, int, int], ...] = (
 
 
 def tiles(counts: Mapping[str, tuple[int, int]], *, hours: int) -> Safe:
-    """Nanning's counties as a grid of tiles: posts of the last hours, and against those before."""
+    """Nanning's counties as a grid of tiles: posts of the last hours, and against those before.
+
+    ``hours`` 0: the counts are of things as they stand now, without a trend.
+    """
     top = max((now for now, _ in counts.values()), default=0)
     places = {(col, row): (code, name) for code, name, col, row in COUNTIES}
     cells = []
@@ -236,6 +239,10 @@ def tiles(counts: Mapping[str, tuple[int, int]], *, hours: int) -> Safe:
             trend = (
                 "→ 持平" if n == before else f"↑ +{n - before}" if n > before else f"↓ {n - before}"
             )
+            if hours == 0:
+                mark = "条" if n else "无"
+                cells.append(div(name, tag("b", str(n)), span(mark), cls=f"tile t{shade}"))
+                continue
             hover = f"{name} 近 {hours} 小时 {n} 条，此前 {hours} 小时 {before} 条"
             cells.append(
                 div(

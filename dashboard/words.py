@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dashboard.markup import Safe, join, span
 from pipeline.clock import BEIJING
@@ -147,3 +147,8 @@ def people_say(sentence: str, limit: int = 60) -> str:
     """The beginning of a text, cut with an ellipsis."""
     flat = " ".join(sentence.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def from_beijing(at: datetime) -> datetime:
+    """A time typed by an officer, in Beijing time, as aware UTC."""
+    return at.replace(tzinfo=BEIJING).astimezone(UTC)

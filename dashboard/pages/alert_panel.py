@@ -19,8 +19,8 @@ from pipeline.desk.queries_events import AlertView
 HOURS = (1, 2, 4, 12, 24)
 
 
-def panel(visit: Visit, fingerprint: str) -> None:
-    """Everything about one alert, with its actions."""
+def panel(visit: Visit, fingerprint: str, *, closable: bool = True) -> None:
+    """Everything about one alert, with its actions. ``closable``: it can be folded away."""
     desk = visit.desk
     now = desk.now()
     with desk.store.read() as conn:
@@ -29,10 +29,10 @@ def panel(visit: Visit, fingerprint: str) -> None:
         widgets.empty("这条预警不存在或已随数据清理移出。请返回列表。")
         return
     a = view.alert
-    with st.container(key="row_sel_panel"):
+    with st.container(key=f"row_sel_panel_{fingerprint}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.html(words.level_badge(a["level"]) + " " + widgets.chip(view.state_label))
-            if st.button("收起", key="close_panel", type="tertiary"):
+            if closable and st.button("收起", key="close_panel", type="tertiary"):
                 choose("sel", "")
                 st.rerun()
         show(div(a["title"], cls="big"))
@@ -89,7 +89,7 @@ def _actions(visit: Visit, view: AlertView) -> None:
     fp = view.alert["fingerprint"]
     desk = visit.desk
     with st.container(horizontal=True):
-        if "claim" in view.can and st.button("认领", key="p_claim", type="primary"):
+        if "claim" in view.can and st.button("认领", key=f"p_claim_{fp}", type="primary"):
             do(
                 desk,
                 lambda tx, who: alerts.claim_alert(tx, who, fp),
@@ -98,17 +98,17 @@ def _actions(visit: Visit, view: AlertView) -> None:
             )
             st.rerun()
         if "open_case" in view.can and st.button(
-            "立单", key="p_open", type="primary" if "claim" not in view.can else "secondary"
+            "立单", key=f"p_open_{fp}", type="primary" if "claim" not in view.can else "secondary"
         ):
             case_id = open_case(visit, fp)
             if case_id is not None:
                 go("cases", id=case_id)
             st.rerun()
-        if view.case_id is not None and st.button("去处置单", key="p_case", type="primary"):
+        if view.case_id is not None and st.button("去处置单", key=f"p_case_{fp}", type="primary"):
             go("cases", id=view.case_id)
-        if view.alert["event_id"] and st.button("看事件", key="p_event"):
+        if view.alert["event_id"] and st.button("看事件", key=f"p_event_{fp}"):
             go("events", id=view.alert["event_id"])
-        if "release" in view.can and st.button("释放认领", key="p_release"):
+        if "release" in view.can and st.button("释放认领", key=f"p_release_{fp}"):
             do(
                 desk,
                 lambda tx, who: alerts.release_claim(tx, who, fp),
@@ -122,7 +122,7 @@ def _actions(visit: Visit, view: AlertView) -> None:
             hours = st.segmented_control(
                 "多久", HOURS, default=1, format_func=lambda h: f"{h} 小时", key=f"shelve_h_{fp}"
             )
-            if st.button("暂挂", key="p_shelve"):
+            if st.button("暂挂", key=f"p_shelve_{fp}"):
                 until = desk.now() + timedelta(hours=hours or 1)
                 if do(
                     desk,
@@ -141,7 +141,7 @@ def _actions(visit: Visit, view: AlertView) -> None:
                 horizontal=True,
                 key=f"close_useful_{fp}",
             )
-            if st.button("关闭预警", key="p_close"):
+            if st.button("关闭预警", key=f"p_close_{fp}"):
                 judged = {"有用": True, "误报": False}.get(useful or "")
                 if do(
                     desk,
@@ -155,7 +155,7 @@ def _actions(visit: Visit, view: AlertView) -> None:
     if "reopen" in view.can:
         with st.expander("重开：回到未认领"):
             reason = st.text_input("重开原因", key=f"reopen_why_{fp}")
-            if st.button("重开", key="p_reopen") and do(
+            if st.button("重开", key=f"p_reopen_{fp}") and do(
                 desk, lambda tx, who: alerts.reopen_alert(tx, who, fp, reason), "已重开"
             ):
                 st.rerun()
