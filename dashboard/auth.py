@@ -118,7 +118,7 @@ class Auth:
             session = await run_in_threadpool(self.session, sid)
             if session is None:
                 return RedirectResponse("/login", status_code=303)
-            token = secrets.token_urlsafe(24)
+            token = _token(request)
             body = _page("logout.html", token=token, name=session.actor.name)
             response: Response = HTMLResponse(body)
             self._set_cookie(response, CSRF, token)
@@ -138,20 +138,22 @@ class Auth:
         if session is None:
             return RedirectResponse("/login", status_code=303)
         if request.method != "POST":
-            return self._password_form(session)
+            return self._password_form(request, session)
         form = await _form_of(request)
         if form is None or not _token_fits(request, form):
-            return self._password_form(session, "页面已过期，请重新填写。", status=403)
+            return self._password_form(request, session, "页面已过期，请重新填写。", status=403)
         if form.get("new", "") != form.get("again", ""):
-            return self._password_form(session, "两次输入的新密码不一致。", status=400)
+            return self._password_form(request, session, "两次输入的新密码不一致。", status=400)
         try:
             await run_in_threadpool(
                 self._change, session.actor, form.get("old", ""), form.get("new", "")
             )
         except DeskError as error:
-            return self._password_form(session, str(error), status=400)
+            return self._password_form(request, session, str(error), status=400)
         except NotNow:
-            return self._password_form(session, "数据库暂时不可用，请稍后重试。", status=503)
+            return self._password_form(
+                request, session, "数据库暂时不可用，请稍后重试。", status=503
+            )
         # a password change ends the person's sessions: log in again with the new one
         response = RedirectResponse("/login", status_code=303)
         response.delete_cookie(SID)
@@ -184,7 +186,7 @@ class Auth:
         form: dict[str, str] | None = None,
         status: int = 200,
     ) -> Response:
-        token = secrets.token_urlsafe(24)
+        token = _token(request)
         following = (form or {}).get("next") or request.query_params.get("next", "")
         body = _page(
             "login.html",
@@ -199,8 +201,10 @@ class Auth:
         self._set_cookie(response, CSRF, token)
         return response
 
-    def _password_form(self, session: Session, error: str = "", status: int = 200) -> Response:
-        token = secrets.token_urlsafe(24)
+    def _password_form(
+        self, request: Request, session: Session, error: str = "", status: int = 200
+    ) -> Response:
+        token = _token(request)
         body = _page(
             "password.html",
             token=token,
@@ -256,6 +260,13 @@ async def _form_of(request: Request) -> dict[str, str] | None:
         if len(body) > BODY_LIMIT:
             return None
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _token(request: Request) -> str:
+    """The browser's token, or a new one. A second page (or the icon, which leads to the login
+    too) must not make the form in the first one stale."""
+    kept = request.cookies.get(CSRF, "")
+    return kept if TOKEN.fullmatch(kept) else secrets.token_urlsafe(24)
 
 
 def _token_fits(request: Request, form: dict[str, str]) -> bool:
