@@ -8,6 +8,7 @@ one in an HttpOnly cookie, so another site cannot log an officer in as somebody 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ log = structlog.get_logger("board")
 
 SID, CSRF = "sid", "csrf"
 BODY_LIMIT = 8_192
+TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 TRIES, WINDOW_S = 20, 300.0
 """Failed logins from one address before it must wait; each account has its own lock besides."""
 
