@@ -98,9 +98,12 @@ class HealthRecorder:
 
     @staticmethod
     def _for_long(source: Source, row: Mapping[Any, Any], now: datetime) -> bool:
-        """One failed visit is an accident; three, or a while without success, are blindness."""
+        """A source that used to see and has not for a while; one failed visit is an accident.
+
+        One that never saw anything is a matter of setting up, shown with the sources.
+        """
         if row["last_success_at"] is None:
-            return bool(row["runs"] >= 2)
+            return False
         patience = max(timedelta(minutes=5), 3 * timedelta(seconds=source.every_s))
         return bool(now - row["last_success_at"] > patience)
 
