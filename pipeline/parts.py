@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import func, select
@@ -30,6 +31,9 @@ from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
 from pipeline.worker import Worker
+
+if TYPE_CHECKING:
+    from pipeline.portal.site import Site
 
 log = structlog.get_logger("parts")
 
@@ -158,15 +162,17 @@ def work(
 def desk_part(app: App, stop: threading.Event) -> None:
     """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
     from pipeline.notify import Notifier, load_receivers
-    from pipeline.portal.site import Site, publish
+    from pipeline.portal.site import Site
     from pipeline.stages.relay import Relay
     from pipeline.stages.sweep import sweep
 
     s = app.settings
     site = Site(bureau=s.bureau, url=s.portal_url.rstrip("/"), is_drill=app.is_drill)
-    relay = Relay(app.store, app.bus)
+    relay = Relay(app.store, app.bus, clock=app.clock)
     receivers = load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
-    notifier = Notifier(app.store, receivers)
+    notifier = Notifier(
+        app.store, receivers, public_url=s.public_url, grouping=app.detect_rules.grouping
+    )
     beats = Beats(app, "desk")
     forgotten = 0.0
 
@@ -181,7 +187,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
         attempt("sweep", partial(sweep, app.store, now, app.rules))
         attempt("calm", lambda: _calm(app))
         attempt("relay", relay.run_once)
-        attempt("portal", lambda: _publish(app, publish, site))
+        attempt("portal", partial(_publish, app, site))
         if time.monotonic() - forgotten > 3600:
             forgotten = time.monotonic()
             attempt("retention", lambda: forget(app))
@@ -197,9 +203,17 @@ def _calm(app: App) -> None:
         close_expired(tx)
 
 
-def _publish(app: App, publish: Callable[..., int], site: object) -> None:
+def _publish(app: App, site: Site) -> None:
+    """Write the public pages, then note on each release that its page is up."""
+    from pipeline.desk.releases import confirm_portal, portal_waits
+    from pipeline.portal.site import publish
+
     with app.store.read() as conn:
         publish(conn, app.settings.portal_dir, site, app.now())
+        waits = portal_waits(conn)  # the same picture of the tables that was published
+    if waits:
+        with app.store.begin(app.now()) as tx:
+            confirm_portal(tx, site.address_of)
 
 
 def forget(app: App) -> None:

@@ -25,10 +25,6 @@ def _bench(name: str) -> Callable[[int], dict[str, Any]]:
         from nlp.training.bench import bench_annotate
 
         return bench_annotate
-    from pipeline import bench
+    from pipeline.bench import bench_board, bench_pipeline, bench_search
 
-    return {
-        "pipeline": bench.bench_pipeline,
-        "search": bench.bench_search,
-        "board": bench.bench_board,
-    }[name]
+    return {"pipeline": bench_pipeline, "search": bench_search, "board": bench_board}[name]

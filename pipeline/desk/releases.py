@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from pipeline.clock import BEIJING
 from pipeline.desk import clocks
@@ -245,6 +245,13 @@ def record_receipt(
             data={"channel": row["channel"], "link": link.strip()},
         ),
     )
+
+
+def portal_waits(conn: Connection) -> bool:
+    """True while some release's page is not confirmed to be on the portal."""
+    c = t.release_channels.c
+    query = select(c.id).where(c.channel == PORTAL, c.state == "waiting").limit(1)
+    return conn.execute(query).first() is not None
 
 
 def confirm_portal(tx: Tx, link_of: Callable[[str], str]) -> int:

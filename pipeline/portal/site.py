@@ -53,6 +53,10 @@ class Site:
     def title(self) -> str:
         return "气象澄清与回应"
 
+    def address_of(self, number: str) -> str:
+        """Public address of a release by its number."""
+        return f"{self.url}/r/{slug_of(number)}.html"
+
 
 @dataclass(slots=True)
 class Page:
@@ -169,7 +173,7 @@ def claim_review(page: Page, site: Site) -> dict[str, Any]:
     return {
         "@context": "https://schema.org",
         "@type": "ClaimReview",
-        "url": f"{site.url}/r/{page.slug}.html",
+        "url": site.address_of(page.number),
         "datePublished": page.at_iso,
         "inLanguage": "zh-CN",
         "claimReviewed": page.claim,
@@ -204,7 +208,7 @@ def atom(pages: Sequence[Page], site: Site) -> bytes:
     add(add(feed, "author"), "name", site.bureau)
     for page in pages[:50]:
         entry = add(feed, "entry")
-        address = f"{site.url}/r/{page.slug}.html"
+        address = site.address_of(page.number)
         add(entry, "id", address)
         add(entry, "title", f"【{page.verdict}】{page.title}")
         add(entry, "updated", page.at.astimezone(UTC).isoformat(timespec="seconds"))
@@ -246,7 +250,7 @@ def csv_bytes(pages: Sequence[Page], site: Site) -> bytes:
             *(text.get(heading, "") for _, heading in PARTS),
             page.of.number if page.of else "",
             page.sha256,
-            f"{site.url}/r/{page.slug}.html",
+            site.address_of(page.number),
         ]
         writer.writerow([f"'{c}" if c[:1] in "=+-@\t\r" else c for c in row])
     return out.getvalue().encode("utf-8-sig")
