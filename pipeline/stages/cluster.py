@@ -99,7 +99,7 @@ class Clusters:
             found = self._claim(post)
             if found is not None:
                 return found
-        if ann.rumour != "none" or post.spot:
+        if post.rumour != "none" or post.spot:
             found = self._rumour(post)
             if found is not None:
                 return found
@@ -146,7 +146,7 @@ class Clusters:
         ann = post.item.annotation
         best = ann.claims[0]
         confirmed = best.level == "confirm"
-        if not confirmed and ann.rumour == "none":
+        if not confirmed and post.rumour == "none":
             return None
         event = self._best(self._by_claim.get(best.id, ()), post, self.rules.open_hours * 60)
         if event is not None:
@@ -156,7 +156,7 @@ class Clusters:
             found = self._rumour(post, may_found=False)
             if found is not None:
                 return found
-        if post.official and ann.rumour != "debunk":
+        if post.official and post.rumour != "debunk":
             return None
         return Placement(self._found_rumour(post, best.id), is_new=True)
 
@@ -164,7 +164,7 @@ class Clusters:
         ann = post.item.annotation
         text = own_words(post.post)
         topics = rumour_topics(text)
-        about = ann.rumour != "none"
+        about = post.rumour != "none"
         rules = self.rules
         if about:
             for topic in topics:
@@ -189,11 +189,11 @@ class Clusters:
         event = self._by_wording(post, text, topics)
         if event is not None:
             return Placement(event)
-        if not may_found or ann.rumour == "debunk" or post.official:
+        if not may_found or post.rumour == "debunk" or post.official:
             return None
-        if ann.rumour == "question" and not topics:
+        if post.rumour == "question" and not topics:
             return None
-        if ann.rumour == "unverified" and not topics and post.kind == "impact" and ann.urgency:
+        if post.rumour == "unverified" and not topics and post.kind == "impact" and ann.urgency:
             return None  # 听说那边淹了: damage told by hearsay
         if grams.content_length(text) < 8:
             return None
@@ -390,7 +390,7 @@ class Clusters:
         ann = post.item.annotation
         if event.kind == "rumour":
             text = own_words(post.post)
-            if ann.rumour != "none" and len(event.wordings) < CLAUSES:
+            if post.rumour != "none" and len(event.wordings) < CLAUSES:
                 topic = event.topics[0] if event.topics else ""
                 clause = key_clause(text, topic_pattern(topic), limit=40).rstrip("…").lower()
                 clause = re.sub(r"[^一-龥0-9a-z]", "", clause)
@@ -398,13 +398,13 @@ class Clusters:
                     event.wordings.append(clause)
                     event.traits_changed = True
                     self._index_wording(event, clause)
-            if ann.rumour == "unverified":
+            if post.rumour == "unverified":
                 for topic in rumour_topics(text):
                     if topic not in event.topics and len(event.topics) < 4:
                         event.topics.append(topic)
                         event.traits_changed = True
                         self._index_topic(event, topic)
-            if not event.claim_id and ann.claims and ann.rumour != "none":
+            if not event.claim_id and ann.claims and post.rumour != "none":
                 event.claim_id = ann.claims[0].id
                 self._by_claim.setdefault(event.claim_id, []).append(event)
             if not event.spot and post.spot:

@@ -62,6 +62,7 @@ HIGH = frozenset({"dam", "casualty"})
 _SOURCED = re.compile(
     r"气象台|应急(?:管理)?局|水利局|官方|通报|发布会|日报|晚报|电视台|新华社|记者"
 )
+_PASS_ON = re.compile(r"(?:互相|相互|请|速|赶紧)转[告发]|扩散|转给|务必转|收到请")
 _SUFFIX = re.compile(
     r"(?:(?:铁路|公路|人行)?(?:立交桥|高架桥|桥)(?:底下?|洞|下)?|大桥|立交|隧道|水库|路口|大道|地铁站|火车站|"
     r"站|小区|片区|一带|街道|社区|村|镇|乡|路|街|巷)$"
@@ -106,7 +107,8 @@ class Reading:
     """A post as the detector sees it. ``at``: published, whole seconds since 1970 UTC.
 
     ``prefecture``, ``county``: adcodes, may be empty. ``spot``: stem of the named road, landmark
-    or town, empty when no such place is named. ``call``: a call for help worth its own event.
+    or town, empty when no such place is named. ``rumour``: nlp's label, or ``unverified`` for a
+    notice without sender. ``call``: a call for help worth its own event.
     """
 
     post: Post
@@ -114,6 +116,7 @@ class Reading:
     at: int
     kind: str
     stance: str
+    rumour: str
     hazard: str
     group: str
     prefecture: str
@@ -156,6 +159,8 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
         county = place.adcode[:6] if named and place.adcode[4:6] not in ("", "00") else ""
     official = ann.kind == "official" or post.author_kind == "government"
     rumour = ann.rumour
+    if official and rumour == "none" and _is_bare_notice(post):
+        official, rumour = False, "unverified"
     stance = "spread" if rumour == "unverified" else "other" if rumour == "none" else rumour
     if official and stance == "spread":
         stance = "other"
@@ -172,6 +177,7 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
         at=int(post.published_at.timestamp()),
         kind=ann.kind,
         stance=stance,
+        rumour=rumour,
         hazard=hazard,
         group=hazard_group(hazard),
         prefecture=prefecture,
@@ -181,6 +187,20 @@ def read(item: AnnotatedPost, help_threshold: float) -> Reading:
         official=official,
         call=call,
         relevant=call > 0.0 or (ann.relevant and ann.kind != "irrelevant"),
+    )
+
+
+def _is_bare_notice(post: Post) -> bool:
+    """A notice with consequences, in official words, to be passed on, from a private account.
+
+    The commonest form of made-up notices: it is a claim to check, whatever
+    its style says.
+    """
+    return (
+        post.author_kind == "person"
+        and not post.verified
+        and _PASS_ON.search(post.text) is not None
+        and bool(rumour_topics(post.text))
     )
 
 

@@ -124,8 +124,8 @@ def open_case(store: Store, event_id: str, level: int, status: str = "handling")
             insert(t.cases),
             {
                 "number": "南气舆〔2026〕0001号", "event_id": event_id, "title": "x",
-                "level": level, "status": status, "owner": "张三", "lead_office": "气象台", "helper_offices": [],
-                "copy_offices": [], "frozen_rules": {}, "opened_at": START,
+                "level": level, "status": status, "owner": "张三", "lead_office": "气象台",
+                "helper_offices": [], "copy_offices": [], "frozen_rules": {}, "opened_at": START,
             },
         )  # fmt: skip
 

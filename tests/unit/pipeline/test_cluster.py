@@ -148,6 +148,15 @@ def test_another_wording_of_one_rumour_is_found_by_rare_words(feed: Feed) -> Non
     assert other is not first
 
 
+def test_a_notice_without_sender_is_a_claim_to_check(feed: Feed) -> None:
+    text = "【通知】经研究决定，明日南宁全市中小学停课一天，请互相转告。教育主管部门（宣）"
+    event = feed(text, kind="official")
+    assert event is not None
+    assert (event.kind, event.spread, event.official) == ("rumour", 1, 0)
+    assert Feed()(text, kind="official", author_kind="government") is None
+    assert Feed()("南宁市气象台发布暴雨橙色预警，请互相转告注意防范", kind="official") is None
+
+
 def test_hearsay_damage_is_no_rumour(feed: Feed) -> None:
     event = feed(
         "听说葛村路那边桥底又积水了，水到膝盖", kind="impact", urgency=1, rumour="unverified",
