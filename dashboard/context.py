@@ -131,7 +131,7 @@ class Desk:
     @property
     def speed(self) -> float:
         """Drill seconds per wall second; 1 outside a drill."""
-        return float(getattr(self.parts.clock, "speed", 1.0))
+        return float(getattr(self.parts.clock, "pace", 1.0))
 
     def now(self) -> datetime:
         return self.parts.clock.now()

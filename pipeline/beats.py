@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import delete, insert
@@ -19,15 +18,15 @@ log = structlog.get_logger("beats")
 
 def beat(app: App, part: str, lag: int = 0, note: str = "") -> None:
     """Say that a part is alive. A lost beat is no reason to stop."""
-    now = datetime.now(UTC)  # wall time, in a drill too: it says whether a process lives
+    now = app.now()
     try:
         with app.store.begin(now) as tx:
             tx.conn.execute(delete(t.heartbeats).where(t.heartbeats.c.part == part))
             tx.conn.execute(
                 insert(t.heartbeats), {"part": part, "at": now, "lag": lag, "note": note}
             )
-    except StoreBusy:
-        log.warning("heartbeat skipped", part=part)
+    except StoreBusy as error:
+        log.warning("heartbeat skipped", part=part, error=str(error))
 
 
 class Beats:
