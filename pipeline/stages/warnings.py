@@ -35,6 +35,7 @@ def store_warnings(tx: Tx, warnings: Sequence[OfficialWarning]) -> int:
     taken = 0
     for warning in sorted(warnings, key=lambda w: (w.issued_at, w.id)):
         if warning.id in known:
+            _complete(tx, warning)
             continue
         known.add(warning.id)
         _keep(tx, warning)
@@ -72,6 +73,16 @@ def _keep(tx: Tx, warning: OfficialWarning) -> None:
         _ask_review(tx, row, warning)
     _arrived_late(tx, warning)
     _follow(tx, warning)
+
+
+def _complete(tx: Tx, warning: OfficialWarning) -> None:
+    """A second source of the same warning may know what the first left out, as when it ends."""
+    for column in (_w.c.effective_at, _w.c.expires_at):
+        value = getattr(warning, column.name)
+        if value is not None:
+            tx.conn.execute(
+                update(_w).where(_w.c.id == warning.id, column.is_(None)).values({column: value})
+            )
 
 
 def _ended_by(warning: OfficialWarning) -> Any:
