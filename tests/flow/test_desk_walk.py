@@ -229,42 +229,66 @@ class DeskWalk(RuleBasedStateMachine):
     def anybody_presses_anything(self, name: str, actor: Actor, x: int, y: int) -> None:
         self.attempt(name, actor, self.call(name, actor, x, y))
 
-    @rule(x=st.integers(1, 3), n=st.integers(1, 5), emergency=st.booleans())
-    def a_case_goes_forward(self, x: int, n: int, emergency: bool) -> None:
-        """The right people take the next steps of a case, as far as they go."""
-        way: list[tuple[str, Actor]] = [
-            ("open", DUTY),
-            ("assess", LEADER),
-            ("assign", DUTY),
-            ("responded", DUTY),
-            ("watch", DUTY),
-            ("close", LEADER),
-        ]
-        del emergency
-        for name, actor in way[n - 1 : n + 2]:
-            self.attempt(name, actor, self.call(name, actor, x, 2))
+    @rule(
+        name=st.sampled_from(sorted(MAY)),
+        which=st.integers(0, 5),
+        x=st.integers(1, 3),
+        y=st.integers(0, 7),
+    )
+    def somebody_with_the_right_presses(self, name: str, which: int, x: int, y: int) -> None:
+        able = [a for a in ACTORS if a.role is not None and a.role.value in MAY[name]]
+        self.attempt(name, able[which % len(able)], self.call(name, able[which % len(able)], x, y))
 
-    @rule(x=st.integers(1, 4))
-    def an_office_does_its_work(self, x: int) -> None:
-        for name, actor in (
-            ("receive", QXT), ("receive", BGS), ("reply", QXT), ("reply", BGS), ("accept", DUTY),
-        ):  # fmt: skip
-            self.attempt(name, actor, self.call(name, actor, x, 0))
+    @rule(x=st.integers(1, 3), steps=st.integers(1, 3))
+    def a_case_goes_forward(self, x: int, steps: int) -> None:
+        """The right people take the next steps of a case."""
+        for _ in range(steps):
+            found = self.world.all(t.cases, id=x)
+            if not found:
+                self.attempt("open", DUTY, self.call("open", DUTY, x, 0))
+                return
+            name, actor = {
+                "triage": ("assess", LEADER),
+                "assessed": ("assign", DUTY),
+                "handling": ("responded", DUTY),
+                "responded": ("watch", DUTY),
+                "watching": ("close", DUTY),
+            }.get(found[0]["status"], ("reopen", DUTY))
+            self.attempt(name, actor, self.call(name, actor, x, 6))
 
-    @rule(x=st.integers(1, 4), n=st.integers(1, 8), emergency=st.booleans())
-    def a_draft_goes_forward(self, x: int, n: int, emergency: bool) -> None:
-        way: list[tuple[str, Actor]] = [
-            ("draft", DUTY),
-            ("save", DUTY),
-            ("emergency" if emergency else "submit", DUTY),
-            ("check", CHECKER),
-            ("secrecy", SECRECY),
-            ("sign", SIGNER),
-            ("release", DUTY),
-            ("check", CHECKER),
-            ("secrecy", SECRECY),
-        ]
-        for name, actor in way[:n]:
+    @rule(x=st.integers(1, 4), steps=st.integers(1, 3))
+    def an_office_does_its_work(self, x: int, steps: int) -> None:
+        for _ in range(steps):
+            for row in self.world.all(t.assignments, id=x):
+                name = {"sent": "receive", "received": "reply", "returned": "reply"}.get(
+                    row["state"], "accept"
+                )
+                worker = QXT if row["office"] == QXT.office else BGS
+                actor = DUTY if name == "accept" else worker
+                self.attempt(name, actor, self.call(name, actor, x, 0))
+
+    @rule(x=st.integers(1, 3), steps=st.integers(1, 7), emergency=st.booleans())
+    def a_draft_goes_forward(self, x: int, steps: int, emergency: bool) -> None:
+        for _ in range(steps):
+            found = self.world.all(t.clarifications, id=x)
+            if not found:
+                self.attempt("draft", DUTY, self.call("draft", DUTY, 1 + x % 2, 0))
+                continue
+            row = found[0]
+            late = row["emergency"] and row["status"] in ("signed", "released")
+            if row["status"] == "draft" and row["facts"] != FULL["facts"]:
+                name, actor = "save", DUTY
+            elif late and emergency:
+                self.attempt("check", CHECKER, self.call("check", CHECKER, x, 0))
+                name, actor = "secrecy", SECRECY
+            else:
+                name, actor = {
+                    "draft": ("emergency" if emergency else "submit", DUTY),
+                    "check": ("check", CHECKER),
+                    "secrecy": ("secrecy", SECRECY),
+                    "sign": ("sign", SIGNER),
+                    "signed": ("release", DUTY),
+                }.get(row["status"], ("correct", DUTY))
             self.attempt(name, actor, self.call(name, actor, x, 0))
 
     @rule(minutes=st.sampled_from([1, 4, 30, 70, 600, 4000]))
@@ -327,8 +351,8 @@ class DeskWalk(RuleBasedStateMachine):
 
 TestDeskWalk = DeskWalk.TestCase
 TestDeskWalk.settings = settings(
-    max_examples=15,
-    stateful_step_count=25,
+    max_examples=20,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
