@@ -1,8 +1,8 @@
 """The compiled functions of the one pass. Everything numba compiles is in this one file.
 
-Compiled code is kept beside the file and made anew when *this* file changes; a helper or constant
-that lived elsewhere would change without it. The shape constants of ``nlp.weights`` and
-``READ_LIMIT`` are such constants: whoever changes one touches this file too.
+Compiled code is kept beside the file and made anew when *this* file changes; a helper or a
+constant that lived elsewhere would change without it. The shape constants of ``nlp.weights`` are
+such constants: whoever changes one touches this file too. ``limit`` is ``nlp.text.READ_LIMIT``.
 
 All functions work on code points (uint32) and on arrays the caller allocates; none holds the GIL.
 """
@@ -18,7 +18,6 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from nlp.text import READ_LIMIT
 from nlp.weights import (
     GRAM,
     HIDDEN_AT,
@@ -64,9 +63,12 @@ def _is_name(c):
 
 @_compiled
 def clean_one(points, start, end, table, out):
-    """Clean ``points[start:end]`` into ``out``; returns the length. Mirrors ``nlp.text.clean``."""
+    """Clean ``points[start:end]`` into ``out``; returns the length. Mirrors ``nlp.text.clean``.
+
+    ``out`` bounds how much is read: its length less four.
+    """
     n = 0
-    for i in range(start, min(end, start + READ_LIMIT)):
+    for i in range(start, min(end, start + out.shape[0] - 4)):
         c = table[points[i]]
         out[n] = c
         n += int(c != 0)
@@ -246,19 +248,19 @@ def _rows_of(symbols, m, slots, bitmap, stamp, mark, rows, starts, sizes):
 
 @_compiled
 def score_batch(
-    points, offsets, table, slots, bitmap, stamp, mark, rows_table, scale, hidden_bias, output,
-    bias, logits, sketches, exacts, contents,
+    points, offsets, table, limit, slots, bitmap, stamp, mark, rows_table, scale, hidden_bias,
+    output, bias, logits, sketches, exacts, contents,
 ):  # fmt: skip
     """Fill ``logits`` (n, labels), ``sketches`` (n, 64), ``exacts`` (n,), ``contents`` (n,)."""
     width = rows_table.shape[1]
     labels = logits.shape[1]
     hidden = hidden_bias.shape[0]
-    text = np.empty(READ_LIMIT + 4, np.uint32)
-    symbols = np.empty(READ_LIMIT + 4, np.uint32)
-    origin = np.empty(READ_LIMIT + 4, np.int32)
-    rows = np.empty(READ_LIMIT * GRAM + 4, np.int64)
-    starts = np.empty(READ_LIMIT * GRAM + 4, np.int32)
-    sizes = np.empty(READ_LIMIT * GRAM + 4, np.int8)
+    text = np.empty(limit + 4, np.uint32)
+    symbols = np.empty(limit + 4, np.uint32)
+    origin = np.empty(limit + 4, np.int32)
+    rows = np.empty(limit * GRAM + 4, np.int64)
+    starts = np.empty(limit * GRAM + 4, np.int32)
+    sizes = np.empty(limit * GRAM + 4, np.int8)
     total = np.zeros(width, np.int32)
     for d in range(offsets.shape[0] - 1):
         length = clean_one(points, offsets[d], offsets[d + 1], table, text)
@@ -294,8 +296,8 @@ def score_batch(
 
 @_compiled_loosely
 def explain_batch(
-    points, offsets, table, slots, bitmap, stamp, mark, rows_table, scale, hidden_bias, output,
-    spans, chosen, word_sizes, word_ends, top_words, top_weights,
+    points, offsets, table, limit, slots, bitmap, stamp, mark, rows_table, scale, hidden_bias,
+    output, spans, chosen, word_sizes, word_ends, top_words, top_weights,
 ):  # fmt: skip
     """The words that weighed most for the chosen label of each head.
 
@@ -309,15 +311,15 @@ def explain_batch(
     """
     heads = spans.shape[0] - 1
     hidden = hidden_bias.shape[0]
-    text = np.empty(READ_LIMIT + 4, np.uint32)
-    symbols = np.empty(READ_LIMIT + 4, np.uint32)
-    origin = np.empty(READ_LIMIT + 4, np.int32)
-    rows = np.empty(READ_LIMIT * GRAM + 4, np.int64)
-    starts = np.empty(READ_LIMIT * GRAM + 4, np.int32)
-    sizes = np.empty(READ_LIMIT * GRAM + 4, np.int8)
+    text = np.empty(limit + 4, np.uint32)
+    symbols = np.empty(limit + 4, np.uint32)
+    origin = np.empty(limit + 4, np.int32)
+    rows = np.empty(limit * GRAM + 4, np.int64)
+    starts = np.empty(limit * GRAM + 4, np.int32)
+    sizes = np.empty(limit * GRAM + 4, np.int8)
     total = np.zeros(rows_table.shape[1], np.int32)
-    share = np.zeros((heads, READ_LIMIT + 4), np.float32)
-    word_weight = np.zeros((heads, READ_LIMIT + 4), np.float32)
+    share = np.zeros((heads, limit + 4), np.float32)
+    word_weight = np.zeros((heads, limit + 4), np.float32)
     width = rows_table.shape[1]
     slope = np.zeros((heads, width), np.float32)
     for d in range(offsets.shape[0] - 1):
@@ -396,8 +398,8 @@ def explain_batch(
 
 
 @_compiled
-def clean_batch(points, offsets, table, out, ends):
-    buffer = np.empty(READ_LIMIT + 4, np.uint32)
+def clean_batch(points, offsets, table, limit, out, ends):
+    buffer = np.empty(limit + 4, np.uint32)
     total = 0
     for d in range(offsets.shape[0] - 1):
         length = clean_one(points, offsets[d], offsets[d + 1], table, buffer)
@@ -408,9 +410,9 @@ def clean_batch(points, offsets, table, out, ends):
 
 
 @_compiled
-def sketch_batch(points, offsets, table, sketches, exacts, contents):
-    text = np.empty(READ_LIMIT + 4, np.uint32)
-    content = np.empty(READ_LIMIT + 4, np.uint32)
+def sketch_batch(points, offsets, table, limit, sketches, exacts, contents):
+    text = np.empty(limit + 4, np.uint32)
+    content = np.empty(limit + 4, np.uint32)
     for d in range(offsets.shape[0] - 1):
         length = clean_one(points, offsets[d], offsets[d + 1], table, text)
         exact, kept = _sketch_one(text, length, content, sketches[d])
@@ -419,11 +421,11 @@ def sketch_batch(points, offsets, table, sketches, exacts, contents):
 
 
 @_compiled
-def keys_batch(points, offsets, table, out, ends):
-    text = np.empty(READ_LIMIT + 4, np.uint32)
-    symbols = np.empty(READ_LIMIT + 4, np.uint32)
-    origin = np.empty(READ_LIMIT + 4, np.int32)
-    buffer = np.empty(READ_LIMIT * GRAM + 4, np.uint32)
+def keys_batch(points, offsets, table, limit, out, ends):
+    text = np.empty(limit + 4, np.uint32)
+    symbols = np.empty(limit + 4, np.uint32)
+    origin = np.empty(limit + 4, np.int32)
+    buffer = np.empty(limit * GRAM + 4, np.uint32)
     total = 0
     for d in range(offsets.shape[0] - 1):
         length = clean_one(points, offsets[d], offsets[d + 1], table, text)

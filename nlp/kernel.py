@@ -29,7 +29,7 @@ from nlp.compiled import (
     score_batch,
     sketch_batch,
 )
-from nlp.text import fold_table
+from nlp.text import READ_LIMIT, fold_table
 from nlp.weights import GRAM, MIN_CONTENT, REASONS, SKETCH, Weights
 
 __all__ = [
@@ -57,7 +57,7 @@ def clean_texts(texts: Sequence[str]) -> list[str]:
     points, offsets = code_points(texts)
     out = np.empty(len(points) + 1, np.uint32)
     ends = np.zeros(len(offsets), np.int64)
-    clean_batch(points, offsets, fold_table(), out, ends)
+    clean_batch(points, offsets, fold_table(), READ_LIMIT, out, ends)
     joined = out[: ends[-1]].tobytes().decode("utf-32-le")
     bounds = ends.tolist()
     return [joined[a:b] for a, b in pairwise(bounds)]
@@ -68,7 +68,7 @@ def gram_keys(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int6
     points, offsets = code_points(texts)
     out = np.empty(len(points) * GRAM + 1, np.uint32)
     ends = np.zeros(len(offsets), np.int64)
-    keys_batch(points, offsets, fold_table(), out, ends)
+    keys_batch(points, offsets, fold_table(), READ_LIMIT, out, ends)
     return out[: ends[-1]].copy(), ends
 
 
@@ -79,7 +79,7 @@ def sketch_texts(
     points, offsets = code_points(texts)
     sketches = np.empty((len(texts), SKETCH), np.uint32)
     exacts, contents = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int32)
-    sketch_batch(points, offsets, fold_table(), sketches, exacts, contents)
+    sketch_batch(points, offsets, fold_table(), READ_LIMIT, sketches, exacts, contents)
     return sketches, exacts, contents
 
 
@@ -112,7 +112,7 @@ class Kernel:
         exacts = np.empty(n, np.uint64)
         contents = np.empty(n, np.int32)
         score_batch(
-            points, offsets, fold_table(), self._slots, self._bitmap, self._stamp,
+            points, offsets, fold_table(), READ_LIMIT, self._slots, self._bitmap, self._stamp,
             self._next_mark(n), w.rows, w.scale, w.hidden_bias, w.output, w.bias,
             logits, sketches, exacts, contents,
         )  # fmt: skip
@@ -137,7 +137,7 @@ class Kernel:
         shape = (n, len(spans) - 1, REASONS)
         top, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
         explain_batch(
-            points, offsets, fold_table(), self._slots, self._bitmap, self._stamp,
+            points, offsets, fold_table(), READ_LIMIT, self._slots, self._bitmap, self._stamp,
             self._next_mark(n), w.rows, w.scale, w.hidden_bias, w.output,
             spans, chosen, sizes, ends, top, weights,
         )  # fmt: skip
