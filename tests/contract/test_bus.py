@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -437,6 +438,22 @@ def test_a_killed_consumer_process_is_replaced(tmp_path: Path) -> None:
         consumer.commit(batch)
     assert seen == set(range(300))
     bus.close()
+
+
+def test_threads_may_publish_at_once(bus: Bus) -> None:
+    def publish(name: int) -> None:
+        for i in range(25):
+            bus.publish(RAW, [Record(f"t{name}", b"%d" % i), Record(f"u{i}", b"-1")])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(publish, range(4)))
+    got = drain(bus.consumer("g", [RAW]))
+    assert len(got) == 200
+    for name in range(4):
+        assert numbers([m for m in got if m.key == f"t{name}"]) == list(range(25))
+    for part in {m.partition for m in got}:
+        offsets = [m.offset for m in got if m.partition == part]
+        assert offsets == list(range(len(offsets)))
 
 
 def test_every_topic_has_its_own_log(bus: Bus) -> None:

@@ -16,7 +16,10 @@ from pipeline.bus.codec import decode_annotated, encode_post
 from pipeline.bus.sqlite import SqliteBus
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
 from pipeline.errors import EngineDown, Never, NotNow, StageStopped
+from pipeline.index.base import Query
+from pipeline.index.sqlite import SqliteIndex
 from pipeline.stages.annotate import Annotate, prefecture_key
+from pipeline.stages.index import IndexPosts
 from pipeline.worker import Worker
 from tests.fakes import NIGHT, FakeAnnotator, HandClock, post
 
@@ -233,6 +236,21 @@ def test_a_poison_post_does_not_kill_its_batch(bus: SqliteBus) -> None:
     assert [i.post.text for i in items] == [t for t in texts if "毒药" not in t]
     assert {d.stage for d in bus.dead()} == {"annotate"}
     assert len(bus.dead()) == 2
+
+
+def test_annotated_posts_reach_the_index_and_redelivery_changes_nothing(
+    bus: SqliteBus, tmp_path: Path
+) -> None:
+    bus.publish(RAW, [Record(str(i), encode_post(post(i), NIGHT)) for i in range(30)])
+    annotate_all(bus, FakeAnnotator())
+    bus.publish(POSTS_ANNOTATED.name, [Record("x", b"not a post")])
+    index, clock = SqliteIndex(tmp_path / "posts.db"), HandClock()
+    for group in ("index", "index again"):
+        stage = IndexPosts(index, clock)
+        Worker(bus, group, [POSTS_ANNOTATED.name], stage, stage="index", clock=clock).run_once()
+        assert index.count(Query()) == 30
+        assert [hit.item.post for hit in index.search(Query(limit=2))] == [post(29), post(28)]
+    assert [(d.stage, d.tries) for d in bus.dead()] == [("index", 2)]
 
 
 @pytest.mark.parametrize(
