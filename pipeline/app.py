@@ -66,6 +66,15 @@ def secret(settings: Settings, name: str, given: str) -> bytes:
             )
         return key[:32]
     path = settings.keys / name
+    try:
+        return _kept_key(settings, path, name)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read or make {path} ({error.strerror}); fix the owner and rights of the folder"
+        ) from error
+
+
+def _kept_key(settings: Settings, path: Path, name: str) -> bytes:
     if not path.exists():
         settings.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_name(f"{name}.{os.getpid()}")
@@ -77,7 +86,13 @@ def secret(settings: Settings, name: str, given: str) -> bytes:
             pass
         finally:
             new.unlink()
-    return base64.urlsafe_b64decode(path.read_bytes())
+    try:
+        key = base64.urlsafe_b64decode(path.read_bytes())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise SettingsError(f"{path} is damaged; restore it from the backup of the keys folder")
+    return key
 
 
 def make_clock(settings: Settings) -> Clock:
@@ -88,7 +103,9 @@ def make_clock(settings: Settings) -> Clock:
 
 def open_bus(settings: Settings) -> closing[Bus]:
     """The bus alone, for commands that need nothing else."""
-    return closing(SqliteBus(settings.posts_db, clock=make_clock(settings)))
+    return closing(
+        SqliteBus(settings.posts_db, clock=make_clock(settings), busy_s=settings.busy_seconds)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +163,7 @@ class App:
 
         return Ingest(
             self.bus,
-            Seen(self.settings.posts_db),
+            Seen(self.settings.posts_db, busy_s=self.settings.busy_seconds),
             author_key=self.author_key,
             seal=self.vault.seal,
             clock=self.clock,
@@ -201,14 +218,17 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         ) from error
     clock = clock or make_clock(settings)
     rules = load_rule_files(settings)
-    store = Store(sqlite_url(settings.desk_db))
+    busy_s = settings.busy_seconds
+    store = Store(sqlite_url(settings.desk_db), busy_s)
     store.create()
     return App(
         settings=settings,
         clock=clock,
         store=store,
-        bus=SqliteBus(settings.posts_db, clock=clock, lease_s=settings.lease_seconds),
-        index=SqliteIndex(settings.posts_db),
+        bus=SqliteBus(
+            settings.posts_db, clock=clock, lease_s=settings.lease_seconds, busy_s=busy_s
+        ),
+        index=SqliteIndex(settings.posts_db, busy_s=busy_s),
         rules=rules.desk,
         detect_rules=rules.detect,
         levels=rules.levels,

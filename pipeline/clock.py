@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
+
+from pipeline.errors import SettingsError
 
 BEIJING = ZoneInfo("Asia/Shanghai")
 
@@ -60,6 +64,11 @@ class DrillClock:
             return self.drill0 + timedelta(seconds=elapsed * self.speed)
         return max(self.drill0, self.until) + timedelta(seconds=elapsed - fast)
 
+    @property
+    def pace(self) -> float:
+        """How fast drill time runs now: ``speed``, and 1 after the scenario's end."""
+        return self.speed if self.now() < self.until else 1.0
+
     def save(self, path: Path) -> None:
         """Write the clock whole or not at all."""
         body = {
@@ -75,21 +84,45 @@ class DrillClock:
 
     @classmethod
     def load(cls, path: Path) -> DrillClock:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            wall0=float(body["wall0"]),
-            drill0=datetime.fromisoformat(body["drill0"]),
-            speed=float(body["speed"]),
-            until=datetime.fromisoformat(body["until"]),
-        )
+        """The clock of a running drill. Raises: SettingsError when the file is damaged."""
+        with _readable(path):
+            body = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                wall0=float(body["wall0"]),
+                drill0=_aware(body["drill0"]),
+                speed=float(body["speed"]),
+                until=_aware(body["until"]),
+            )
 
     @classmethod
     def resume(cls, path: Path, speed: float) -> DrillClock:
-        """The clock of a stopped drill, going on from the last moment it was saved."""
-        body = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            wall0=time.time(),
-            drill0=datetime.fromisoformat(body["seen"]),
-            speed=speed,
-            until=datetime.fromisoformat(body["until"]),
-        )
+        """The clock of a stopped drill, going on from the last moment it was saved.
+
+        Raises: SettingsError when the file is damaged.
+        """
+        with _readable(path):
+            body = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                wall0=time.time(),
+                drill0=_aware(body["seen"]),
+                speed=speed,
+                until=_aware(body["until"]),
+            )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{path} is damaged ({type(error).__name__}: {error}); a drill keeps its time there:"
+            " start a new drill in another --config folder, or restore the file"
+        ) from error
+
+
+def _aware(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no offset")
+    return at

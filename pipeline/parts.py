@@ -69,7 +69,11 @@ def setup_part(app: App, stop: threading.Event) -> None:
     """Make the stores, the library and the first users; print the users as one JSON line."""
     from nlp.claims import load_library
     from pipeline.desk import claims, users
+    from pipeline.notify import load_receivers
 
+    # read here too, so that a wrong file stops the start and not the desk part again and again
+    s = app.settings
+    load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
     with app.store.begin(app.now()) as tx:
         claims.seed_library(tx, load_library())
         made = users.first_users(tx)
@@ -191,7 +195,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
         if time.monotonic() - forgotten > 3600:
             forgotten = time.monotonic()
             attempt("retention", lambda: forget(app))
-        beats(app.bus.lag("detect", [POSTS_ANNOTATED.name]))
+        attempt("beat", lambda: beats(app.bus.lag("detect", [POSTS_ANNOTATED.name])))
 
 
 def _calm(app: App) -> None:

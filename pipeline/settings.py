@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         10, gt=0, description="a silent worker loses its partitions after so many seconds"
     )
+    busy_seconds: float = Field(
+        30, gt=0, description="so long a process waits for another one's writing before it says so"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
 
     @field_validator("home_adcode")

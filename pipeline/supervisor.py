@@ -38,8 +38,14 @@ class RunLock:
     """
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self._file = (home / "run.lock").open("a+")
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            self._file = (home / "run.lock").open("a+")
+        except OSError as error:
+            raise SettingsError(
+                f"cannot write in {home} ({error.strerror}); fix its owner or choose another"
+                " --config folder"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -51,10 +57,14 @@ class RunLock:
     @staticmethod
     def is_held(home: Path) -> bool:
         """True while a product runs on this folder."""
-        try:
-            RunLock(home).release()
-        except SettingsError:
-            return True
+        file = home / "run.lock"
+        if not file.exists():
+            return False
+        with file.open("r") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
         return False
 
     def release(self) -> None:
@@ -98,16 +108,38 @@ class Supervisor:
 
     def run(self, stop: threading.Event, tick: Callable[[], None] | None = None) -> None:
         """Watch the parts until ``stop``; then end them all. ``tick`` runs about once a second."""
-        ticked = 0.0
+        ticked, trouble = 0.0, ""
         try:
             while not stop.wait(0.2):
-                for child in self.children:
-                    self._watch(child)
-                if tick is not None and time.monotonic() - ticked >= 1.0:
-                    ticked = time.monotonic()
-                    tick()
+                # a full disk or a lack of processes must not end the others: say it once, go on
+                try:
+                    for child in self.children:
+                        self._watch(child)
+                    if tick is not None and time.monotonic() - ticked >= 1.0:
+                        ticked = time.monotonic()
+                        tick()
+                except OSError as error:
+                    if trouble != str(error):
+                        trouble = str(error)
+                        log.warning("a round failed; trying again", error=trouble)
+                else:
+                    trouble = ""
         finally:
             self.stop()
+
+    def log_path(self, name: str) -> Path:
+        """Where a part's output goes."""
+        return self.log_dir / f"{name}.log"
+
+    def last_words(self, name: str) -> str:
+        """The last line a part wrote, cut to one screen line; empty when it wrote none."""
+        try:
+            with self.log_path(name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1][:300] if lines else ""
 
     def pids(self) -> dict[str, int]:
         """Running parts by name."""
@@ -115,7 +147,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         if child.log_file is None:
-            child.log_file = (self.log_dir / f"{child.name}.log").open("ab", buffering=0)
+            child.log_file = self.log_path(child.name).open("ab", buffering=0)
         child.process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             child.command,
             stdin=subprocess.PIPE,

@@ -37,10 +37,21 @@ class Drill:
 
     @classmethod
     def load(cls, home: Path) -> Drill:
-        return cls(**json.loads((home / "drill.json").read_text(encoding="utf-8")))
+        """Raises: SettingsError when the file is missing or damaged."""
+        file = home / "drill.json"
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SettingsError(
+                f"{file} is missing or damaged ({type(error).__name__}); start a new drill in"
+                " another --config folder, or restore the file"
+            ) from error
 
     def save(self, home: Path) -> None:
-        (home / "drill.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Write it whole or not at all."""
+        new = home / "drill.json.new"
+        new.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        new.replace(home / "drill.json")
 
 
 def free_port() -> int:
@@ -121,7 +132,9 @@ def run_product(settings: Settings, *, scenario: str, speed: float) -> None:
         supervisor = Supervisor(
             {name: part_command(name, settings.home, *port) for name in parts},
             settings.home / "log",
-            on_restart=lambda name, code: _say(f"{name} ended ({code}); starting it again"),
+            on_restart=lambda name, code: _say(
+                f"{name} ended ({code}), starting it again: {supervisor.last_words(name)}"
+            ),
         )
         if clock is not None:  # start-up time is no drill time
             clock = DrillClock.resume(settings.home / "clock.json", speed)
@@ -163,8 +176,8 @@ def _set_up(settings: Settings) -> list[dict[str, str]]:
         part_command("setup", settings.home), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["unknown"]
-        raise SettingsError(f"cannot prepare {settings.home}: {last[0]}")
+        last = (done.stderr.strip().splitlines() or ["unknown"])[-1]
+        raise SettingsError(f"cannot prepare {settings.home}: {last.removeprefix('tingfeng: ')}")
     users: list[dict[str, str]] = json.loads(done.stdout.strip().splitlines()[-1])
     return users
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.domain.post import Post
-from pipeline.posts_db import PostsDb, to_us
+from pipeline.posts_db import BUSY_S, PostsDb, to_us
 
 Novelty = Literal["new", "counts", "text", "unchanged"]
 
@@ -28,8 +28,8 @@ _State = tuple[int, bytes, str]  # fetched (microseconds), digest of the text, c
 class Seen:
     """Remembers posts by id. Thread-safe; several processes may share the file."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = PostsDb(path, SCHEMA)
+    def __init__(self, path: Path, *, busy_s: float = BUSY_S) -> None:
+        self._db = PostsDb(path, SCHEMA, busy_s=busy_s)
 
     def classify(self, posts: Sequence[Post]) -> list[Novelty]:
         """What each post is, given what is remembered and what stands before it in ``posts``.

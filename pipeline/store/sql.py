@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import Topic
@@ -29,6 +29,7 @@ from pipeline.errors import StoreBusy, TingfengError
 from pipeline.store import tables as t
 
 GENESIS = "0" * 64
+BUSY_S = 30.0
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -37,15 +38,16 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, busy_s: float = BUSY_S) -> Engine:
     """An engine whose SQLite transactions say IMMEDIATE when they mean to write.
 
     A deferred transaction that reads first and writes later fails with "database is locked"
     whatever the busy timeout (measured); so writers take their place at the beginning.
+    ``busy_s``: how long a writer waits for another process before StoreBusy.
     """
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": busy_s, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _pragmas(dbapi: Any, _record: Any) -> None:
@@ -55,7 +57,7 @@ def make_engine(url: str) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "busy_timeout=30000",
+            f"busy_timeout={int(busy_s * 1000)}",
             "journal_size_limit=67108864",
             "temp_store=MEMORY",
         ):
@@ -127,52 +129,64 @@ class Tx:
 class Store:
     """The database of what people did, and of events. Safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_s: float = BUSY_S) -> None:
         self.url = url
-        self.engine = make_engine(url)
+        self.engine = make_engine(url, busy_s)
 
     def create(self) -> None:
-        """Bring the database to the newest migration; an empty one is made."""
+        """Bring the database to the newest migration; an empty one is made. Raises: StoreBusy."""
         from alembic import command
         from alembic.config import Config
 
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["engine"] = self.engine
-        command.upgrade(config, "head")
+        with _engine_errors(self.url):
+            command.upgrade(config, "head")
 
     @contextmanager
     def begin(self, now: datetime) -> Iterator[Tx]:
         """A writing transaction. Raises: StoreBusy when the database does not let us in."""
-        try:
-            with (
-                self.engine.connect().execution_options(immediate=True) as conn,
-                conn.begin(),
-            ):
-                yield Tx(conn, now)
-        except OperationalError as error:
-            raise _translate(error) from error
+        with (
+            _engine_errors(self.url),
+            self.engine.connect().execution_options(immediate=True) as conn,
+            conn.begin(),
+        ):
+            yield Tx(conn, now)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A short reading transaction: one consistent picture."""
-        try:
-            with self.engine.connect() as conn, conn.begin():
-                yield conn
-        except OperationalError as error:
-            raise _translate(error) from error
+        """A short reading transaction: one consistent picture. Raises: StoreBusy."""
+        with _engine_errors(self.url), self.engine.connect() as conn, conn.begin():
+            yield conn
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def _translate(error: DBAPIError) -> TingfengError:
+@contextmanager
+def _engine_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error, (IntegrityError, ProgrammingError)):
+            raise  # our own mistake, not the engine's
+        raise _translate(error, url.rpartition("/")[2]) from error
+
+
+def _translate(error: DBAPIError, name: str) -> TingfengError:
+    """What the engine said, and what to do about it. ``name``: of the database."""
     text = str(error.orig)
     if "full" in text:
-        return StoreBusy("磁盘已满：请清理磁盘空间，系统会自动重试（the disk is full）")
-    if "readonly" in text:
-        return StoreBusy("数据库只读：请检查数据目录的写权限（the database is read-only）")
-    return StoreBusy(f"数据库暂时不可用，请稍后重试（{text}）")
+        return StoreBusy(f"{name}: 磁盘已满：请清理磁盘空间，系统会自动重试（the disk is full）")
+    if "readonly" in text or "unable to open" in text:
+        return StoreBusy(f"{name}: 无法写入：请检查数据目录的写权限（cannot be written: {text}）")
+    if "malformed" in text or "not a database" in text:
+        return StoreBusy(
+            f"{name}: 数据库已损坏：请停止系统、恢复备份（damaged: {text}; stop and restore"
+            " the backup, then run: tingfeng doctor）"
+        )
+    return StoreBusy(f"{name}: 数据库暂时不可用，请稍后重试（{text}）")
 
 
 def _plain(value: dict[str, Any] | None) -> dict[str, Any] | None:
