@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from pipeline.app import App, build, rule_file
 from pipeline.beats import Beats, until
@@ -225,8 +225,11 @@ def forget(app: App) -> None:
     now = app.now()
     dropped = app.index.drop_before(now - timedelta(days=app.settings.retention_days))
     pruned = app.bus.prune(now)
-    if dropped or pruned:
-        log.info("retention", posts=dropped, messages=pruned)
+    with app.store.begin(now) as tx:  # sent long ago: the bus has them
+        old = now - timedelta(days=30)
+        sent = tx.conn.execute(delete(t.outbox).where(t.outbox.c.sent_at < old)).rowcount
+    if dropped or pruned or sent:
+        log.info("retention", posts=dropped, messages=pruned, outbox=sent)
 
 
 _troubles: dict[str, str] = {}
