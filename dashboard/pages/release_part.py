@@ -142,7 +142,7 @@ def _mend(visit: Visit, r: dict[str, Any]) -> None:
                 and widgets.ask_once(
                     "撤回", "撤回声明立即发布，原稿标为已撤回并保留可查。", f"withdraw_{r['id']}"
                 )
-                and make(
+                and do(
                     desk, lambda tx, who: desk_releases.withdraw(tx, who, r["id"], why), "已撤回"
                 )
             ):
