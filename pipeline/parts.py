@@ -7,13 +7,14 @@ or when its standard input closes (its supervisor is gone): so nothing is ever l
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -150,6 +151,8 @@ def work(
 ) -> None:
     """Run a worker until ``stop``."""
     beats = Beats(app, stage)
+    gc.collect()
+    gc.freeze()  # the model and the memory of events are not garbage; do not look at them again
     Worker(
         app.bus,
         stage,
@@ -222,9 +225,13 @@ def _publish(app: App, site: Site) -> None:
 
 def forget(app: App) -> None:
     """Retention: old posts and old messages go; what a case rests on was copied into it."""
+    from pipeline.store.seen import Seen
+
     now = app.now()
     dropped = app.index.drop_before(now - timedelta(days=app.settings.retention_days))
     pruned = app.bus.prune(now)
+    with closing(Seen(app.settings.posts_db)) as seen:
+        seen.forget_before(now - timedelta(days=app.settings.retention_days))
     with app.store.begin(now) as tx:  # sent long ago: the bus has them
         old = now - timedelta(days=30)
         sent = tx.conn.execute(delete(t.outbox).where(t.outbox.c.sent_at < old)).rowcount
