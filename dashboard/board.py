@@ -10,7 +10,7 @@ from dashboard import acting, theme, words
 from dashboard.acting import Visit, here, pending_undo, said, who
 from dashboard.context import Desk, current
 from dashboard.markup import Safe, div, show, span, tag
-from dashboard.pages import admin, cases, events, help_lane, overview, reviews, rumours
+from dashboard.screens import admin, cases, events, help_lane, overview, reviews, rumours
 from pipeline.desk import queries
 from pipeline.domain.rights import Actor, Role
 

@@ -10,7 +10,7 @@ from dashboard import widgets, words
 from dashboard.acting import Visit, make
 from dashboard.going import choose, chosen
 from dashboard.markup import Safe, div, join, show, span, tag
-from dashboard.pages import draft_form, draft_steps, release_part
+from dashboard.screens import draft_form, draft_steps, release_part
 from pipeline.desk import clarifications, queries_cases
 from pipeline.desk.drafts import shipped_templates
 from pipeline.desk.queries_cases import CaseView

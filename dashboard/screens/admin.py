@@ -1,7 +1,8 @@
-"""管理: settings and sources, users, audit - three different people, none of whom works on cases."""
+"""管理: settings and sources, users, audit; three people, none of whom works on cases."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -9,11 +10,12 @@ import streamlit as st
 from dashboard import widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.markup import Safe, div, show, span, tag
+from pipeline.bus.base import Bus
 from pipeline.desk import operations, queries, queries_admin, users
 from pipeline.desk.silences import matchers_text
 from pipeline.domain.event import EVENT_KIND_NAMES, HAZARD_NAMES, Level
-from pipeline.domain.rights import Role
-from pipeline.store.sql import verify_audit
+from pipeline.domain.rights import Actor, Role
+from pipeline.store.sql import Tx, verify_audit
 
 
 def page(visit: Visit) -> None:
@@ -160,7 +162,7 @@ def deliveries(visit: Visit) -> None:
             )
             if st.button("重发", key=f"resend_{d['id']}") and do(
                 visit.desk,
-                lambda tx, who, number=d["id"]: operations.retry_delivery(tx, who, number),
+                partial(_resend, d["id"]),
                 "已排队重发",
             ):
                 st.rerun()
@@ -204,10 +206,18 @@ def dead(visit: Visit) -> None:
             )
             if st.button("重投", key=f"dead_{x.id}") and do(
                 visit.desk,
-                lambda tx, who, number=x.id: operations.retry_dead(tx, who, visit.desk.bus, number),
+                partial(_retry, visit.desk.bus, x.id),
                 "已重投",
             ):
                 st.rerun()
+
+
+def _resend(number: int, tx: Tx, who: Actor) -> None:
+    operations.retry_delivery(tx, who, number)
+
+
+def _retry(bus: Bus, number: int, tx: Tx, who: Actor) -> None:
+    operations.retry_dead(tx, who, bus, number)
 
 
 def silences(visit: Visit) -> None:

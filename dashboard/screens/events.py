@@ -10,7 +10,7 @@ from dashboard import widgets, words
 from dashboard.acting import Visit
 from dashboard.going import choose, chosen
 from dashboard.markup import Safe, div, show, span
-from dashboard.pages import event_detail, post_search
+from dashboard.screens import event_detail, post_search
 from pipeline.desk import queries_events
 from pipeline.desk.queries_events import SORTS, SPANS, EventFilter, EventList
 from pipeline.domain.event import EVENT_KIND_NAMES, HAZARD_NAMES, Level

@@ -10,7 +10,7 @@ from dashboard import charts, widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.going import choose, go
 from dashboard.markup import div, show, span, tag
-from dashboard.pages import alert_panel
+from dashboard.screens import alert_panel
 from nlp.lexicon.divisions import division_name
 from pipeline.desk import cases, labels, queries_events
 from pipeline.desk.queries_events import EventView, PostRef

@@ -10,7 +10,7 @@ from dashboard import charts, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
 from dashboard.markup import div, show, span, tag
-from dashboard.pages import alert_panel
+from dashboard.screens import alert_panel
 from pipeline.desk import alerts, assignments, queries, queries_board
 from pipeline.desk.queries_board import COUNTERS, ActionItem, Board
 from pipeline.domain.rights import Actor, Role, may

@@ -10,7 +10,7 @@ from dashboard import widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
 from dashboard.markup import Safe, div, join, show, span, tag
-from dashboard.pages import case_steps, case_tasks, drafts, overview, reports
+from dashboard.screens import case_steps, case_tasks, drafts, overview, reports
 from pipeline.desk import handover, queries_cases
 from pipeline.desk.queries_cases import GROUPS, CaseView, ClockView
 from pipeline.domain.case import CaseStatus
