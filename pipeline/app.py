@@ -57,9 +57,11 @@ def secret(settings: Settings, name: str, given: str) -> bytes:
     """
     if given:
         try:
-            key = base64.urlsafe_b64decode(given)
+            key = base64.b64decode(given, altchars=b"-_", validate=True)
         except ValueError:
-            key = given.encode()
+            key = b""
+        if len(key) < 32:
+            key = given.encode()  # plain words
         if len(key) < 32:
             raise SettingsError(
                 f"{name}: give at least 32 random bytes, as from: openssl rand -base64 32"

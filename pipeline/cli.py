@@ -10,9 +10,10 @@ import json
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import structlog
 import typer
@@ -52,6 +53,22 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+class _LogFile:
+    """Standard error that never raises: a full disk must not end a part over a log line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logs(level: str) -> None:
     """Structured lines on standard error, for the operator at 3 a.m."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -64,7 +81,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LogFile(sys.stderr))),
     )
     logging.basicConfig(level=number, format="%(message)s", stream=sys.stderr)
     for noisy in ("apprise", "alembic", "scrapy", "twisted", "httpx", "PIL", "matplotlib"):
@@ -463,6 +480,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:
+        say(
+            f"tingfeng: {error.filename or 'the system'}: {error.strerror or error};"
+            " run: tingfeng doctor"
+        )
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableValue
 
 from pipeline.errors import SettingsError
 
@@ -123,6 +124,8 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
                 values |= tomllib.loads(file.read_text(encoding="utf-8"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SettingsError(f"{file} is not valid TOML: {error}") from error
+            except OSError as error:
+                raise SettingsError(f"cannot read {file} ({error.strerror})") from error
     env = Settings.model_construct().model_config["env_prefix"]
     fields = Settings.model_fields
     for name in fields:
@@ -137,3 +140,5 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             for e in error.errors()
         ]
         raise SettingsError(f"{where}: " + "; ".join(lines)) from error
+    except UnreadableValue as error:
+        raise SettingsError(f"the environment: {error}; write lists as JSON") from error

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def examine(config: Path) -> list[Finding]:
     for subject, check in checks:
         try:
             problem = check(settings)
+        except TingfengError as error:
+            problem = str(error)
         except Exception as error:  # a doctor reports, whatever it meets
             problem = f"{type(error).__name__}: {error}"
         findings.append(Finding(subject, problem is None, problem or "fine"))
@@ -92,6 +95,9 @@ def _memory(_s: Settings) -> str | None:
 
 
 def _clock(s: Settings) -> str | None:
+    from pipeline.app import make_clock
+
+    make_clock(s).now()  # a drill's clock file must be readable
     db = s.posts_db
     if db.exists() and db.stat().st_mtime > time.time() + 300:
         return "the clock runs behind the newest data; set it (timedatectl set-ntp true)"
@@ -99,9 +105,11 @@ def _clock(s: Settings) -> str | None:
 
 
 def _rules(s: Settings) -> str | None:
-    from pipeline.app import load_rule_files
+    from pipeline.app import load_rule_files, rule_file
+    from pipeline.notify import load_receivers
 
     load_rule_files(s)
+    load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
     return None
 
 
@@ -135,10 +143,16 @@ def _databases(s: Settings) -> str | None:
     for path in (s.posts_db, s.desk_db):
         if not path.exists():
             continue
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
-            answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+                answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            return f"{path} cannot be read ({error}); look at its rights and who holds it"
+        except sqlite3.DatabaseError as error:
+            answer = str(error)
         if answer != "ok":
-            return f"{path} is damaged ({answer}); restore the backup of it"
+            what = "import the posts again" if path == s.posts_db else "restore its backup"
+            return f"{path} is damaged ({answer}); stop Tingfeng, move it away and {what}"
     return None
 
 

@@ -465,6 +465,9 @@ def _fill(path: Path, name: str, default: T, table: dict[str, Any]) -> T:
 def load_levels(path: Path) -> Levels:
     """The level table. Raises: SettingsError naming the condition and the key."""
     data = _toml(path)
+    unknown = set(data) - {"condition", "provincial_sources", "central_sources", "why"}
+    if unknown:
+        raise SettingsError(f"{path.name}: unknown key {', '.join(sorted(unknown))}")
     made: list[Condition] = []
     for number, row in enumerate(data.get("condition", ()), start=1):
         where = f"{path.name}: condition {number}"
