@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import theme
+from dashboard import board, theme  # board: what is heavy is loaded before the freeze
 from dashboard.auth import SID, Auth
 from dashboard.context import Desk, Parts, install
 from pipeline.errors import NotNow
@@ -101,6 +101,11 @@ class Gate:
             await self._send_away(scope, receive, send, "/login", path)
         elif session.must_change:
             await self._send_away(scope, receive, send, "/password", path)
+        elif scope["type"] == "http" and not board.has_address(session.actor, path):
+            # Streamlit would open an English “Page not found” over the first page
+            query = scope["query_string"].decode("latin-1")
+            target = "/" + (f"?{query}" if query else "")
+            await RedirectResponse(target, status_code=303)(scope, receive, send)
         else:
             await self.app(scope, receive, _with_headers(send))
 
@@ -212,7 +217,6 @@ def make_app(parts: Parts) -> ASGIApp:
     theme.apply_options()
     desk = install(parts)
     auth = Auth(desk)
-    import dashboard.board  # noqa: F401  what is heavy is loaded before the freeze
 
     app: Any = st.App(
         SCRIPT,

@@ -73,6 +73,13 @@ def _first(actor: Actor) -> str:
     return "admin" if actor.role in ADMINS else "overview"
 
 
+def has_address(actor: Actor, path: str) -> bool:
+    """False for the address of a page that this role does not have, or has as its first (``/``)."""
+    name = path.strip("/")
+    roles = next((roles for page, _, _, roles in PAGES if page == name), None)
+    return roles is None or (actor.role in roles and name != _first(actor))
+
+
 def ended() -> None:
     """The session is over: nothing is shown but the way back."""
     show(

@@ -33,7 +33,8 @@ NEXT = {
 def steps(visit: Visit, view: CaseView) -> None:
     """The next step first; everything else folded behind it."""
     show(div(NEXT[view.status], cls="card"))
-    first = view.status in (CaseStatus.TRIAGE,)
+    _shortcuts(view)
+    first = view.status is CaseStatus.TRIAGE
     if "assess" in view.can:
         if first:
             assess(visit, view)
@@ -92,6 +93,28 @@ def steps(visit: Visit, view: CaseView) -> None:
                 lambda tx, who, text: cases.reopen_case(tx, who, case_id, text),
             )
     more(visit, view)
+
+
+def _shortcuts(view: CaseView) -> None:
+    """From the next step straight to its form."""
+    if view.status not in (CaseStatus.ASSESSED, CaseStatus.HANDLING):
+        return
+    key = f"case_tab_{view.case['id']}"
+
+    def to(part: str) -> None:
+        st.session_state[key] = part
+
+    with st.container(horizontal=True):
+        for name, part, label in (("assign", "tasks", "去分办"), ("draft", "drafts", "去起草澄清")):
+            if name in view.can:
+                main = name == "assign" and not view.assignments
+                st.button(
+                    label,
+                    key=f"to_{part}",
+                    on_click=to,
+                    args=(part,),
+                    type="primary" if main else "secondary",
+                )
 
 
 def assess(visit: Visit, view: CaseView) -> None:

@@ -133,17 +133,16 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
             placeholder=hint,
             persist_state="session",
         )
-    one, two, three = st.columns([1.4, 1, 1])
-    with one:
-        values["channels"] = st.pills(
-            "发布渠道（门户首发）",
-            list(CHANNELS),
-            selection_mode="multi",
-            default=[c for c in row["channels"] if c in CHANNELS] or [PORTAL],
-            format_func=CHANNELS.__getitem__,
-            key=_key(row, "channels"),
-            persist_state="session",
-        )
+    values["channels"] = st.pills(
+        "发布渠道（门户首发）",
+        list(CHANNELS),
+        selection_mode="multi",
+        default=[c for c in row["channels"] if c in CHANNELS] or [PORTAL],
+        format_func=CHANNELS.__getitem__,
+        key=_key(row, "channels"),
+        persist_state="session",
+    )
+    two, three = st.columns(2)
     with two:
         values["disclosure"] = st.selectbox(
             "公开属性",

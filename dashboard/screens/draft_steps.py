@@ -118,9 +118,7 @@ def history(visit: Visit, row: dict[str, Any], steps: list[dict[str, Any]]) -> N
         if len(versions) < 2:
             return
         one, two = st.columns(2)
-        a = one.selectbox(
-            "从第几版", versions[:-1], index=len(versions) - 2, key=f"diff_a_{row['id']}"
-        )
+        a = one.selectbox("从第几版", versions[:-1], index=0, key=f"diff_a_{row['id']}")
         b = two.selectbox(
             "到第几版", versions[1:], index=len(versions) - 2, key=f"diff_b_{row['id']}"
         )

@@ -163,8 +163,12 @@ def case_clocks(conn: Connection, case_id: int, now: datetime) -> list[ClockView
     """Clocks of a case and its parts: running ones first, soonest first."""
     c = t.clocks.c
     query = select(t.clocks).where(c.case_id == case_id).order_by(c.due_at)
+    a = t.assignments.c
+    tasks = conn.execute(select(a.id, a.office).where(a.case_id == case_id))
+    office = {str(r[0]): r[1] for r in tasks}
     views = []
     for row in q.rows(conn, query):
+        whose = office.get(row["owner_id"], "") if row["owner"] == "assignment" else ""
         span = (row["due_at"] - row["started_at"]).total_seconds() or 1.0
         end = row["met_at"] or row["cancelled_at"] or now
         marks = tuple(
@@ -174,7 +178,7 @@ def case_clocks(conn: Connection, case_id: int, now: datetime) -> list[ClockView
         )
         views.append(
             ClockView(
-                label=row["label"],
+                label=f"{row['label']}（{whose}）" if whose else row["label"],
                 basis=row["basis"],
                 started_at=row["started_at"],
                 due_at=row["due_at"],

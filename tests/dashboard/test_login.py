@@ -161,6 +161,15 @@ def test_an_unknown_host_name_and_a_foreign_next(served: tuple[int, Parts]) -> N
     assert ask(port, "POST", "/login", form, cookie).headers["Location"] == "/"
 
 
+def test_an_address_that_the_role_does_not_have_leads_home(served: tuple[int, Parts]) -> None:
+    port, _ = served
+    sid = sid_of(log_in(port, "李值班"))
+    for path in ("/admin", "/overview"):
+        answer = ask(port, "GET", path + "?f=new", cookies=sid)
+        assert (answer.status, answer.headers["Location"]) == (303, "/?f=new")
+    assert ask(port, "GET", "/events", cookies=sid).status == 200
+
+
 def test_the_portal_needs_no_login(served: tuple[int, Parts]) -> None:
     port, parts = served
     (parts.settings.portal_dir / "index.html").write_text("公开", encoding="utf-8")
