@@ -6,6 +6,7 @@ weather warnings; the accent is a violet ink, sentiment is deep orange, grey and
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -56,6 +57,8 @@ def apply_options() -> None:
 
     for name, value in OPTIONS.items():
         config.set_option(name, value)
+    # its tracebacks show values, and a value may be somebody's text; our own line says what failed
+    logging.getLogger("streamlit").setLevel(logging.CRITICAL)
 
 
 @cache

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from dashboard.markup import Safe, join, span
 from pipeline.clock import BEIJING
 from pipeline.domain.event import Level
+from pipeline.domain.warning import COLOUR_WORDS
 
 WEEKDAYS = "一二三四五六日"
-COLOUR_WORDS = {"blue": "蓝色", "yellow": "黄色", "orange": "橙色", "red": "红色"}
 SENTIMENT_WORDS = {"neg": "负面", "neu": "中性", "pos": "正面"}
 RUMOUR_WORDS = {"none": "非传言", "unverified": "未证实", "question": "求证质疑", "debunk": "辟谣"}
 STANCE_WORDS = {"spread": "转述", "question": "求证", "debunk": "辟谣", "other": "其他"}

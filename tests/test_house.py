@@ -79,7 +79,7 @@ sys.addaudithook(hook)
 import importlib, pkgutil
 import {package}
 for m in pkgutil.walk_packages({package}.__path__, "{package}."):
-    if ".migrations" in m.name or m.name.startswith("dashboard.pages"):
+    if ".migrations" in m.name or m.name.startswith("dashboard.screens"):
         continue
     importlib.import_module(m.name)
 bad = [o for o in opened if "__pycache__" not in str(o) and ".nb" not in str(o)

@@ -21,6 +21,7 @@ from pipeline.desk.steps import FIELD_LABELS, add_step, content_of, history
 from pipeline.domain.post import mask
 from pipeline.domain.release import PORTAL, ClarificationStatus, Verdict
 from pipeline.domain.rights import Actor, require
+from pipeline.domain.warning import signal_name
 from pipeline.errors import IllegalTransition, MissingFields, NotFound, SettingsError, Stale
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
@@ -179,7 +180,8 @@ def _claim_text(conn: Connection, case: Row, event: Row) -> str:
         known = rows(conn, select(t.claims).where(t.claims.c.id == event["claim_id"]))
         if known:
             return str(known[0]["claim"])
-    return mask(str(event.get("title") or case["title"]))[0]
+    said = mask(str(event.get("title") or case["title"]))[0]
+    return said.removeprefix("网传：").strip("“”")
 
 
 def _fill(
@@ -208,7 +210,7 @@ def _warnings_text(conn: Connection, event: Row) -> str:
     query = select(t.warnings).where(w.lifted_at.is_(None)).order_by(w.issued_at.desc()).limit(20)
     said = [
         f"{row['station'] or '气象台'}{row['issued_at'].astimezone(BEIJING):%d日%H时%M分}"
-        f"发布{row['type_name']}{row['colour']}预警信号"
+        f"发布{signal_name(row['type_name'], row['colour'])}信号"
         for row in rows(conn, query)
         if not city or row["adcode"][:4] == city
     ][:3]

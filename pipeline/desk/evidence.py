@@ -13,6 +13,7 @@ from pipeline.desk.casefile import load_case
 from pipeline.desk.guard import Act, Row, add, need, office_on_case, record, rows
 from pipeline.domain.post import mask
 from pipeline.domain.rights import Actor, require
+from pipeline.domain.warning import signal_name
 from pipeline.errors import MissingFields
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
@@ -138,14 +139,15 @@ def _warnings(conn: Connection, event: Row, opened: datetime) -> list[dict[str, 
         _item(
             "warning",
             row["id"],
-            f"{row['type_name']}{row['colour']}预警信号（{row['area'] or row['station']}）",
-            row["text"] or f"{row['station']}{row['type_name']}{row['colour']}预警",
+            f"{signal}信号（{row['area'] or row['station']}）",
+            row["text"] or f"{row['station']}{signal}",
             "当时生效的预警" if row["lifted_at"] is None else "事件期间生效、现已变更或解除的预警",
             url=row["url"],
             station=row["station"],
             at=row["issued_at"],
         )
         for row in rows(conn, query)
+        for signal in [signal_name(row["type_name"], row["colour"])]
         if not city or row["adcode"][:4] == city or row["adcode"][2:] == "0000"
     ]
 

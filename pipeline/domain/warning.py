@@ -15,6 +15,12 @@ BEIJING = timezone(timedelta(hours=8))
 COLOUR_WORDS: dict[str, str] = {"blue": "蓝色", "yellow": "黄色", "orange": "橙色", "red": "红色"}
 ACTION_WORDS: dict[str, str] = {"issued": "发布", "changed": "变更发布", "lifted": "解除"}
 
+
+def signal_name(type_name: str, colour: str) -> str:
+    """As 暴雨橙色预警; without a known colour 暴雨预警."""
+    return f"{type_name}{COLOUR_WORDS.get(colour, '')}预警"
+
+
 _ALERT_ID = re.compile(r"([0-9]{14})_([0-9]{14})")
 
 

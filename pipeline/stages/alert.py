@@ -27,6 +27,7 @@ from pipeline.domain.event import EVENT_KIND_NAMES, Level
 from pipeline.domain.post import mask
 from pipeline.domain.routing import Routes
 from pipeline.domain.rules import Finding, Rules
+from pipeline.domain.warning import COLOUR_WORDS
 from pipeline.stages.matter import Reading, hazard_group, prefecture_of
 from pipeline.stages.memory import EventState, moment
 from pipeline.stages.warnings import open_process, warnings_in_force
@@ -36,7 +37,6 @@ from pipeline.store.sql import Tx
 DESK = "值班台"
 """The receiver that hears of every alert: whoever is on duty."""
 CAPTURED_BY = "系统"
-_COLOUR = {"blue": "蓝色", "yellow": "黄色", "orange": "橙色", "red": "红色"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +340,7 @@ def notice(row: dict[str, Any]) -> str:
 def warning_line(row: Any) -> str:
     """A warning in force in one line: station, type, colour, time."""
     at = row["issued_at"].astimezone(BEIJING).strftime("%m-%d %H:%M")
-    colour = _COLOUR.get(row["colour"], "")
+    colour = COLOUR_WORDS.get(row["colour"], "")
     return f"{row['station'] or row['area']}{row['type_name']}{colour}预警（{at}发布）"
 
 
