@@ -44,6 +44,7 @@ def administrator(visit: Visit) -> None:
         format_func=parts.__getitem__,
         key="admin_part",
         label_visibility="collapsed",
+        required=True,
     )
     {
         "routes": routes,

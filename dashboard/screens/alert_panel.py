@@ -120,7 +120,12 @@ def _actions(visit: Visit, view: AlertView) -> None:
         with st.expander("暂挂：到时自动回来"):
             reason = st.text_input("暂挂原因", key=f"shelve_why_{fp}")
             hours = st.segmented_control(
-                "多久", HOURS, default=1, format_func=lambda h: f"{h} 小时", key=f"shelve_h_{fp}"
+                "多久",
+                HOURS,
+                default=1,
+                format_func=lambda h: f"{h} 小时",
+                key=f"shelve_h_{fp}",
+                required=True,
             )
             if st.button("暂挂", key=f"p_shelve_{fp}"):
                 until = desk.now() + timedelta(hours=hours or 1)
@@ -188,6 +193,7 @@ def _silence(visit: Visit, view: AlertView) -> None:
             default=2,
             format_func=lambda h: f"{h} 小时",
             key=f"sil_h_{a['fingerprint']}",
+            required=True,
         )
         if widgets.ask_once(
             "静默",

@@ -48,6 +48,7 @@ def all_cases(visit: Visit) -> None:
                 format_func=GROUPS.__getitem__,
                 key="case_group",
                 label_visibility="collapsed",
+                required=True,
             )
             choose("g", group if group and group != "open" else "")
             typed = st.text_input(
@@ -153,6 +154,7 @@ def one_case(visit: Visit, case_id: int) -> None:
             format_func=names.__getitem__,
             key=f"case_tab_{case_id}",
             label_visibility="collapsed",
+            required=True,
         )
         if part == "tasks":
             case_tasks.tasks(visit, view)

@@ -188,6 +188,7 @@ def post_list(visit: Visit, view: EventView) -> None:
         format_func=lambda s: words.STANCE_WORDS.get(s, "全部"),
         key="post_stance",
         label_visibility="collapsed",
+        required=True,
     )
     at = int(st.session_state.get("_post_page", 0))
     with desk.store.read() as conn:

@@ -32,6 +32,7 @@ def page(visit: Visit) -> None:
         format_func={"events": "事件", "posts": "搜帖文"}.__getitem__,
         label_visibility="collapsed",
         key="events_mode",
+        required=True,
     )
     choose("m", "posts" if mode == "posts" else "")
     if mode == "posts":
@@ -62,6 +63,7 @@ def filters(visit: Visit) -> EventFilter:
             default=span_key if span_key in SPANS else "24h",
             format_func=SPAN_WORDS.__getitem__,
             key="events_span",
+            required=True,
         )
         choose("span", picked if picked and picked != "24h" else "")
         sort_key = chosen("sort") or "heat"

@@ -30,6 +30,7 @@ def page(visit: Visit) -> None:
         format_func=labels.__getitem__,
         key="help_state",
         label_visibility="collapsed",
+        required=True,
     )
     choose("s", state if state and state != "new" else "")
     selected = chosen("id")
@@ -131,7 +132,9 @@ def panel(visit: Visit, help_id: int) -> None:
         st.caption("交接用文字（点右上角复制）")
         st.code(_handover_text(call, desk.settings.bureau), language=None, wrap_lines=True)
         if state in (HelpState.NEW, HelpState.PASSED):
-            to = st.pills("转给谁", HELP_RECEIVERS, key=f"to_{help_id}", default="119")
+            to = st.pills(
+                "转给谁", HELP_RECEIVERS, key=f"to_{help_id}", default="119", required=True
+            )
             other = st.text_input(
                 "其他单位（填了以此为准）", key=f"to_other_{help_id}", persist_state="session"
             )

@@ -21,7 +21,9 @@ def search(visit: Visit) -> None:
         typed = st.text_input(
             "帖文含", key="pq", bind="query-params", placeholder="如 大王滩 泄洪", width=320
         )
-        span_name = st.segmented_control("时间", list(SPANS), default="7 天", key="p_span")
+        span_name = st.segmented_control(
+            "时间", list(SPANS), default="7 天", key="p_span", required=True
+        )
         relevant = st.checkbox("只看气象相关", value=True, key="p_rel")
     hours = SPANS.get(span_name or "7 天", 168)
     now = visit.desk.now()

@@ -32,6 +32,7 @@ def page(visit: Visit) -> None:
             default="active",
             format_func=STATES.__getitem__,
             key="claim_state",
+            required=True,
         )
     with visit.desk.store.read() as conn:
         found, total = queries_library.claim_list(
