@@ -24,7 +24,8 @@ from nlp import weights as model_file
 from nlp.claims import ClaimIndex, KnownClaim, load_library
 from nlp.cues import find_cues
 from nlp.heads import HEAD, HEADS, SPANS, best_scores, chosen_labels, probabilities
-from nlp.lexicon import hazards_in
+from nlp.lexicon import hazard_pairs, hazards_in
+from nlp.pairs import PairTable
 from nlp.places import Gazetteer
 from nlp.text import MARKERS, Segmenter, segmenter
 from nlp.types import KINDS, RUMOURS, SENTIMENTS, Annotation, Kind, Rumour, Sentiment
@@ -39,6 +40,12 @@ CERTAINLY_NO_CLAIM = 0.985
 _SHOWN = dict(zip(MARKERS, ("链接", "@", "//@", "数字"), strict=True))
 _NAMES = tuple(head.name for head in HEADS)
 _LABELS = tuple((head.name, head.labels, head.columns) for head in HEADS)
+_BITS = 1 << np.arange(len(_NAMES))
+_SUBSETS = tuple(
+    tuple(name for bit, name in enumerate(_NAMES) if number >> bit & 1)
+    for number in range(1 << len(_NAMES))
+)
+"""Every set of heads by its bits: which are unsure."""
 _NO_RUMOUR = HEAD["rumour"].start + HEAD["rumour"].labels.index("none")
 _IRRELEVANT = HEAD["kind"].start + HEAD["kind"].labels.index("irrelevant")
 
@@ -73,6 +80,7 @@ class Annotator:
         self._kernel, self._clean = _fastest_kernel(weights)
         self._gazetteer = Gazetteer.load()
         self._claims = ClaimIndex(claims)
+        self._pairs = PairTable((hazard_pairs(), self._gazetteer.pairs, self._claims.pairs))
         self._segmenter: Segmenter = segmenter()
         self._turn = threading.Lock()  # the kernel keeps scratch marks
 
@@ -127,24 +135,28 @@ class Annotator:
     ) -> list[Annotation]:
         batch = self.score(texts)
         chosen = chosen_labels(batch.scores)
-        unsure = (best_scores(batch.scores) < self._unsure).tolist()
+        unsure = ((best_scores(batch.scores) < self._unsure) @ _BITS).tolist()
         relevant = (batch.scores[:, _IRRELEVANT] < self._irrelevant).tolist()
         checkable = (batch.scores[:, _NO_RUMOUR] < CERTAINLY_NO_CLAIM).tolist()
         rounded = np.round(batch.scores.astype(np.float64), 4).tolist()
         cleaned = self._clean(texts)
-        why = self._reasons(texts, cleaned, chosen) if reasons else [{} for _ in texts]
+        words = [self._segmenter.cut(text) for text in cleaned]
+        why = self._reasons(texts, words, chosen) if reasons else [{} for _ in texts]
         sketches = batch.sketches.astype(">u4").tobytes().hex()
+        exacts = batch.exacts.astype(">u8").tobytes().hex()
         contents = batch.contents.tolist()
-        exacts = batch.exacts.tolist()
+        numbers = chosen.tolist()
+        spoken = [yes or row[3] != 0 for yes, row in zip(relevant, numbers, strict=True)]
+        looked = [text[:LOOK_LIMIT] if yes else "" for text, yes in zip(texts, spoken, strict=True)]
+        of_hazards, of_places, of_claims = self._pairs.starts(looked)
 
         annotations: list[Annotation] = []
-        for i, (k, s, u, r) in enumerate(chosen.tolist()):
-            text, clean, row = texts[i][:LOOK_LIMIT], cleaned[i], rounded[i]
+        for i, (k, s, u, r) in enumerate(numbers):
+            text, clean, row, speaks = looked[i], cleaned[i], rounded[i], spoken[i]
             rumour = RUMOURS[r]
-            tokens = self._segmenter.search_tokens(clean)
+            tokens = self._segmenter.search_tokens_of(words[i], clean)
             at = published[i] if published is not None else None
             hint = hints[i] if hints is not None else None
-            speaks = relevant[i] or r != 0
             annotations.append(
                 Annotation(
                     model=self.model_version,
@@ -155,10 +167,10 @@ class Annotator:
                     rumour=cast(Rumour, rumour),
                     scores={n: dict(zip(ls, row[c], strict=True)) for n, ls, c in _LABELS},
                     reasons=why[i],
-                    unsure=tuple([n for n, weak in zip(_NAMES, unsure[i], strict=True) if weak]),
-                    hazards=hazards_in(text) if speaks else (),
-                    places=self._gazetteer.find(text, hint) if speaks else (),
-                    claims=self._claims.match(text, tokens, rumour, at)
+                    unsure=_SUBSETS[unsure[i]],
+                    hazards=hazards_in(text, of_hazards[i]) if speaks else (),
+                    places=self._gazetteer.find(text, hint, of_places[i]) if speaks else (),
+                    claims=self._claims.match(text, tokens, rumour, at, of_claims[i])
                     if speaks and checkable[i]
                     else (),
                     warning=find_warning(text, at) if speaks else None,
@@ -166,26 +178,26 @@ class Annotator:
                     sketch=sketches[i * 512 : i * 512 + 512]
                     if contents[i] >= model_file.MIN_CONTENT
                     else "",
-                    exact=f"{exacts[i]:016x}",
+                    exact=exacts[i * 16 : i * 16 + 16],
                     tokens=tokens,
                 )
             )
         return annotations
 
     def _reasons(
-        self, texts: Sequence[str], cleaned: Sequence[str], chosen: NDArray[np.int64]
+        self, texts: Sequence[str], words: Sequence[list[str]], chosen: NDArray[np.int64]
     ) -> list[dict[str, list[tuple[str, float]]]]:
-        words = [self._segmenter.cut(text) for text in cleaned]
         with self._turn:
             top, weight = self._kernel.explain(texts, chosen, words, SPANS)
         values = np.round(weight.astype(np.float64), 3).tolist()
         found = (top >= 0).sum(axis=2).tolist()
         reasons: list[dict[str, list[tuple[str, float]]]] = []
         for said, numbers, weights, counts in zip(words, top.tolist(), values, found, strict=True):
-            shown = [_SHOWN.get(word, word) for word in said]
+            if not _SHOWN.keys().isdisjoint(said):
+                said = [_SHOWN.get(word, word) for word in said]
             reasons.append(
                 {
-                    name: [(shown[n], w) for n, w in zip(ns[:count], ws[:count], strict=True)]
+                    name: [(said[n], w) for n, w in zip(ns[:count], ws, strict=False)]
                     for name, ns, ws, count in zip(_NAMES, numbers, weights, counts, strict=True)
                 }
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from heapq import nlargest
@@ -109,23 +109,35 @@ class ClaimIndex:
                 share = grams.weight(pair) / held.pair_mass
                 postings.setdefault(pair, []).append((number, share))
         self._postings = {pair: tuple(found) for pair, found in postings.items()}
+        self._grams = frozenset(g for held in self._held for form, _ in held.forms for g in form)
 
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def pairs(self) -> Iterable[str]:
+        """Pairs of characters of which a text must hold some (see ``nlp.pairs``)."""
+        return self._postings.keys()
+
     def match(
-        self, text: str, tokens: str = "", rumour: str = "none", at: datetime | None = None
+        self,
+        text: str,
+        tokens: str = "",
+        rumour: str = "none",
+        at: datetime | None = None,
+        starts: Sequence[int] | None = None,
     ) -> tuple[ClaimMatch, ...]:
         """Claims the text may repeat, ask about or deny, the most similar first, at most three.
 
         ``rumour``: what the annotator's head says (``none``, ``unverified``, ``question``,
         ``debunk``); a question or denial is never confirmed. ``at``: when the text was published;
         without it a claim that holds no figure or date is never confirmed. ``tokens`` is not
-        needed by this matcher; it is part of the call so that another one may use it.
+        needed by this matcher; it is part of the call so that another one may use it. ``starts``:
+        where ``pairs`` may stand in the text, if it is known already.
         """
         if len(text) > MOST_TEXT:
             text = text[:MOST_TEXT]
-        candidates, hits = self._gate(text)
+        candidates, hits = self._gate(text, starts)
         if not candidates:
             return ()
         asks = stance(text) != "repeat" or rumour in ("question", "debunk")
@@ -168,10 +180,15 @@ class ClaimIndex:
         pair_mass = sum(map(grams.weight, pairs)) or 1.0
         return _Held(claim, vectors, pairs, pair_mass, particulars, area, _day(claim.date))
 
-    def _gate(self, text: str) -> tuple[list[int], frozenset[str]]:
+    def _gate(self, text: str, starts: Sequence[int] | None) -> tuple[list[int], frozenset[str]]:
         """Numbers of the claims worth comparing, and the pairs met; most posts end here."""
         postings = self._postings
-        hits = frozenset(postings.keys() & set(map(add, text, text[1:])))
+        if starts is None:
+            hits = frozenset(postings.keys() & set(map(add, text, text[1:])))
+        elif len(starts) < _GATE_HITS:
+            return [], frozenset()
+        else:
+            hits = frozenset(postings.keys() & {text[start : start + 2] for start in starts})
         if len(hits) < _GATE_HITS:
             return [], hits
         shares: dict[int, float] = {}
@@ -196,10 +213,11 @@ class ClaimIndex:
             if looked_at > MOST_CLAUSES:
                 break
             found = grams.grams(clause)
+            known = found & self._grams  # most grams of a post stand in no claim
             length = 0.0
             for number in candidates:
                 for form, form_mass in self._held[number].forms:
-                    shared = grams.mass(form & found)
+                    shared = grams.mass(form & known)
                     if shared < threshold * threshold * form_mass:
                         continue  # the cosine is at most the root of shared / form_mass
                     length = length or grams.mass(found)

@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain, repeat
+from operator import add
 
 from nlp.lexicon import read_table
 
@@ -78,18 +80,14 @@ def clauses(text: str) -> list[str]:
 
 def grams(clause: str) -> frozenset[str]:
     """Character 1-, 2- and 3-grams of a clause."""
-    count = len(clause)
-    found = set(clause)
-    found.update(clause[i : i + 2] for i in range(count - 1))
-    found.update(clause[i : i + 3] for i in range(count - 2))
-    return frozenset(found)
+    pairs = [*map(add, clause, clause[1:])]
+    return frozenset(chain(clause, pairs, map(add, pairs, clause[2:])))
 
 
 def mass(found: frozenset[str]) -> float:
     """Sum of squared weights: the squared length of the vector."""
     weights, rare = _background()
-    get = weights.get
-    return sum(get(gram, rare) for gram in found)
+    return sum(map(weights.get, found, repeat(rare)))
 
 
 def background_counts(texts: Iterable[str]) -> dict[str, int]:

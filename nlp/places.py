@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from nlp.lexicon import WordScanner, read_lines
@@ -121,16 +121,24 @@ class Gazetteer:
         """The shipped gazetteer; built once per process."""
         return _shipped()
 
-    def find(self, text: str, place_hint: str | None = None) -> tuple[Place, ...]:
+    @property
+    def pairs(self) -> Iterable[str]:
+        """The first two characters of every name (see ``nlp.pairs``)."""
+        return self._scanner.pairs
+
+    def find(
+        self, text: str, place_hint: str | None = None, starts: Sequence[int] | None = None
+    ) -> tuple[Place, ...]:
         """Places of one text, the most telling first.
 
         ``place_hint`` is the account's own place (广西 南宁, or a division code); it decides
-        between places of one name, and comes last itself with ``start = end = -1``.
+        between places of one name, and comes last itself with ``start = end = -1``. ``starts``:
+        where ``pairs`` may stand in the text, if it is known already.
         """
         hint = self._read_hint(place_hint[:MOST_HINT]) if place_hint else ()
         if len(text) > MOST_TEXT:
             text = text[:MOST_TEXT]
-        found = self._mentions(text)
+        found = self._mentions(text, starts)
         places = self._settle(text, found, hint) if found else []
         places += unlisted_places(text, places, hint[0].adcode if hint else "")
         if len(places) > 1:
@@ -141,11 +149,11 @@ class Gazetteer:
 
     # -- finding -----------------------------------------------------------------------------
 
-    def _mentions(self, text: str) -> list[_Found]:
+    def _mentions(self, text: str, starts: Sequence[int] | None) -> list[_Found]:
         """Names in the text, each twice at most: one in doubt may be clear further on."""
         found: list[_Found] = []
         times: dict[str, int] = {}
-        for start, name in self._scanner.find(text, MOST_NAMES * 8):
+        for start, name in self._scanner.find(text, MOST_NAMES * 8, starts):
             seen = times.get(name, 0)
             if seen == 2 or len(found) == MOST_NAMES:
                 continue
@@ -229,7 +237,11 @@ class Gazetteer:
         others = [other for other in sure if other.start != f.start]
         if first.level == "road" and not first.adcode:
             return self._street(f, others, hint)
-        near = [e for e in entries if any(_related(e.adcode, o.adcode) for o in others)]
+        near = (
+            [e for e in entries if any(_related(e.adcode, o.adcode) for o in others)]
+            if others
+            else []
+        )
         by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
         if first.level in ("province", "city"):
             # 江西 is the province even where Nanning is named as well; 江南区江西 is the town
@@ -311,6 +323,7 @@ class Gazetteer:
         return max(related, key=lambda other: len(other.adcode.rstrip("0"))).name
 
 
+@lru_cache(maxsize=65_536)
 def _related(code: str, other: str) -> bool:
     return bool(code and other) and (_within(code, other) or _within(other, code))
 

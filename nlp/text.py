@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -139,6 +139,29 @@ def own_text(text: str) -> str:
     return text if match is None else text[: match.start()].rstrip()
 
 
+class _Inside(dict[str, "str | None"]):
+    """Word -> its search tokens, separated by blanks; empty for a mark; None when the word is cut
+    further by itself, so that the text around it matters. Bounded: words are made up daily."""
+
+    MOST = 100_000
+
+    def __init__(self, jieba: rjieba.Jieba) -> None:
+        self._jieba = jieba
+
+    def __missing__(self, word: str) -> str | None:
+        if len(self) >= self.MOST:
+            self.clear()
+        found: str | None
+        if len(word) <= 2:
+            found = word if word[-1].isalnum() else ""
+        elif self._jieba.cut(word) == [word]:
+            found = " ".join([w for w in self._jieba.cut_for_search(word) if w[-1].isalnum()])
+        else:
+            found = None
+        self[word] = found
+        return found
+
+
 class Segmenter:
     """jieba's dictionary and algorithm (by rjieba) with weather words on top.
 
@@ -151,6 +174,7 @@ class Segmenter:
         self._jieba: rjieba.Jieba = rjieba.Jieba()
         for word in words:
             self._jieba.add_word(word, None, None)
+        self._inside = _Inside(self._jieba)
 
     def cut(self, cleaned: str) -> list[str]:
         """Words in order; joined they give ``cleaned`` again."""
@@ -163,6 +187,17 @@ class Segmenter:
         Blanks, punctuation and markers are left out, so that each token can be asked for.
         """
         return " ".join([w for w in self._jieba.cut_for_search(cleaned) if w[-1].isalnum()])
+
+    def search_tokens_of(self, words: Sequence[str], cleaned: str) -> str:
+        """``search_tokens(cleaned)`` where its words (``cut(cleaned)``) are known already.
+
+        What lies inside a word depends on the word alone, so it is looked up once and kept; only
+        a text with a word that is cut further when it stands alone is cut a second time.
+        """
+        inside = [*map(self._inside.__getitem__, words)]
+        if None in inside:
+            return self.search_tokens(cleaned)
+        return " ".join(filter(None, inside))
 
     def query_tokens(self, cleaned: str) -> list[str]:
         """The words a person typed, each of which the index of ``search_tokens`` can hold."""

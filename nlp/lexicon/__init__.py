@@ -20,6 +20,7 @@ comments. Rows are read on first use and kept; importing this package opens noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -29,6 +30,7 @@ from nlp.types import HAZARDS
 __all__ = [
     "WordScanner",
     "event_hazard",
+    "hazard_pairs",
     "hazards_in",
     "read_lines",
     "read_table",
@@ -103,20 +105,27 @@ def event_hazard(code: str, name: str = "") -> tuple[str, str]:
     return shown, signal_hazards().get(shown, "other")
 
 
-def hazards_in(text: str) -> tuple[str, ...]:
+def hazard_pairs() -> Iterable[str]:
+    """The first two characters of every word ``hazards_in`` looks for (see ``nlp.pairs``)."""
+    return _hazard_words()[0].pairs
+
+
+def hazards_in(text: str, starts: Sequence[int] | None = None) -> tuple[str, ...]:
     """Hazards whose words are in the text, in the order of ``HAZARDS``.
 
     Words only: 淹 is waterlogging, but the river's where the text speaks of a flood as well.
+    ``starts``: where ``hazard_pairs`` may stand, if it is known already.
     """
     terms = _terms()
     scanner, single = _hazard_words()
     found: set[str] = set()
     rest = text
-    for _start, word in scanner.find(text):
+    for word in dict.fromkeys([word for _start, word in scanner.find(text, starts=starts)]):
         found.add(terms[word])
         rest = rest.replace(word, " ")
-    for sign in single.keys() & set(rest):
-        found.add(single[sign])
+    for sign, hazard in single.items():
+        if sign in rest:
+            found.add(hazard)
     found.discard("")
     if "waterlog" not in found and "flood" not in found and "淹" in rest:
         found.add("waterlog")

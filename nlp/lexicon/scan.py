@@ -7,7 +7,7 @@ matches do not overlap. Words of one character cannot be held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from operator import add
 
 
@@ -31,13 +31,29 @@ class WordScanner:
         """Whether any word *may* be in the text (its first two characters are)."""
         return not self._by_pair.keys().isdisjoint(map(add, text, text[1:]))
 
-    def find(self, text: str, most: int = 1 << 30) -> list[tuple[int, str]]:
-        """(start, word) of the first ``most`` words in the text, the longest at each place."""
+    @property
+    def pairs(self) -> Iterable[str]:
+        """The first two characters of every word, each once."""
+        return self._by_pair.keys()
+
+    def find(
+        self, text: str, most: int = 1 << 30, starts: Sequence[int] | None = None
+    ) -> list[tuple[int, str]]:
+        """(start, word) of the first ``most`` words in the text, the longest at each place.
+
+        ``starts``: every place where a pair of ``pairs`` stands, in order, and perhaps others
+        (see ``nlp.pairs``); without it each pair of the text is looked up.
+        """
         by_pair = self._by_pair
+        places: Iterator[tuple[int, str]]
+        if starts is None:
+            places = enumerate(map(add, text, text[1:]))
+        else:
+            places = zip(starts, [text[at : at + 2] for at in starts], strict=True)
         found: list[tuple[int, str]] = []
         free_from = 0
         gives_way = False
-        for start, pair in enumerate(map(add, text, text[1:])):
+        for start, pair in places:
             if pair in by_pair and (start >= free_from or gives_way):
                 for word in by_pair[pair]:
                     if text.startswith(word, start):
