@@ -174,11 +174,11 @@ def desk_part(app: App, stop: threading.Event) -> None:
     from pipeline.stages.sweep import sweep
 
     s = app.settings
-    site = Site(bureau=s.bureau, url=s.portal_url.rstrip("/"), is_drill=app.is_drill)
+    site = Site(bureau=s.bureau, url=s.portal_address, is_drill=app.is_drill)
     relay = Relay(app.store, app.bus, clock=app.clock)
     receivers = load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
     notifier = Notifier(
-        app.store, receivers, public_url=s.public_url, grouping=app.detect_rules.grouping
+        app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
     )
     beats = Beats(app, "desk")
     forgotten = 0.0

@@ -32,10 +32,10 @@ class Settings(BaseSettings):
     home_adcode: str = Field("450100", description="division code of the own city, 6 digits")
     home_name: str = Field("南宁市", description="name of the own city")
     public_url: str = Field(
-        "http://localhost:8501", description="address officers open, in notices"
+        "", description="address officers open, in notices; empty = http://localhost:PORT"
     )
     portal_url: str = Field(
-        "http://localhost:8501/portal", description="address where the public reads releases"
+        "", description="address where the public reads releases; empty = public_url/portal"
     )
     host: str = Field("127.0.0.1", description="address the dashboard listens on")
     port: int = Field(8501, ge=1, le=65535, description="port of the dashboard")
@@ -90,6 +90,16 @@ class Settings(BaseSettings):
         if self.profile == "distributed":
             raise ValueError("the distributed profile is not part of this release; use embedded")
         return self
+
+    @property
+    def desk_address(self) -> str:
+        """Where officers open the desk, without a slash at the end."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def portal_address(self) -> str:
+        """Where the public reads releases, without a slash at the end."""
+        return (self.portal_url or f"{self.desk_address}/portal").rstrip("/")
 
     @property
     def posts_db(self) -> Path:
