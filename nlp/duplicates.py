@@ -10,7 +10,8 @@ and only candidates are compared value by value.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -22,7 +23,6 @@ SKETCH_HEX = VALUES * 8
 LEAST_AGREE = VALUES // BANDS
 """Two sketches that share a band agree in at least this many values."""
 
-_BAND_NUMBERS = np.arange(BANDS)
 _MIX = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93],
     dtype=np.uint64,
@@ -50,6 +50,25 @@ def read_sketch(sketch: str | Sketch) -> Sketch | None:
     if values.shape != (VALUES,):
         raise ValueError(f"a sketch has {VALUES} values, this one has shape {values.shape}")
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class Banded:
+    """A sketch ready to be looked up. ``values`` (64,); ``bands`` (16,): a hash of each band."""
+
+    values: Sketch
+    bands: NDArray[np.int64]
+
+
+def read_sketches(sketches: Sequence[str]) -> dict[str, Banded]:
+    """Many sketches of 512 hexadecimal digits at once, by their digits; others are left out."""
+    good = [sketch for sketch in dict.fromkeys(sketches) if len(sketch) == SKETCH_HEX]
+    if not good:
+        return {}
+    read = np.frombuffer(bytes.fromhex("".join(good)), dtype=">u4").astype(np.uint32)
+    values = read.reshape(-1, VALUES)
+    bands = _bands(values)
+    return {s: Banded(v, b) for s, v, b in zip(good, values, bands, strict=True)}
 
 
 def similarity(one: Sketch, other: Sketch) -> float:
@@ -81,48 +100,43 @@ class SketchIndex:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._slots
 
-    def add(self, key: Hashable, sketch: str | Sketch, at: datetime) -> None:
+    def add(self, key: Hashable, sketch: str | Sketch | Banded, at: datetime) -> None:
         """Remember a text. A key that is already held only gets the later time."""
         if key in self._slots:
             if at > self._times[key]:
                 self._times[key] = at
                 self._order.append((at, key))
             return
-        values = read_sketch(sketch)
-        if values is None:
+        banded = _banded(sketch)
+        if banded is None:
             return
         slot = self._take_slot(key)
-        self._sketches[slot] = values
+        self._sketches[slot] = banded.values
         self._slots[key] = slot
         self._times[key] = at
         self._order.append((at, key))
-        cells = _cells(values, self._mask)
-        self._older[_BAND_NUMBERS, cells] = self._newest[_BAND_NUMBERS, cells]
-        self._newest[_BAND_NUMBERS, cells] = slot
+        self._enter(slot, banded.bands)
 
-    def nearest(self, sketch: str | Sketch) -> tuple[Hashable, float] | None:
+    def nearest(self, sketch: str | Sketch | Banded) -> tuple[Hashable, float] | None:
         """The most similar text that shares a band, with its estimated similarity; the earliest
         of equals. ``None`` when nothing shares a band."""
-        values = read_sketch(sketch)
-        if values is None or not self._slots:
+        banded = _banded(sketch)
+        if banded is None or not self._slots:
             return None
-        cells = _cells(values, self._mask)
-        slots = {
-            *self._newest[_BAND_NUMBERS, cells].tolist(),
-            *self._older[_BAND_NUMBERS, cells].tolist(),
-        }
+        cells = (banded.bands & self._mask) + self._rows
+        slots = {*self._newest.take(cells).tolist(), *self._older.take(cells).tolist()}
         slots.discard(-1)
         if not slots:
             return None
         held = list(slots)
-        equal = self._sketches[held] == values
-        agree = equal.sum(axis=1).tolist()
+        equal = self._sketches.take(held, axis=0) == banded.values
+        agree = np.count_nonzero(equal, axis=1).tolist()
         best: tuple[int, datetime, Hashable] | None = None
         for place, (slot, count) in enumerate(zip(held, agree, strict=True)):
             key = self._keys[slot]
             if key is None or count < LEAST_AGREE or (best is not None and count < -best[0]):
                 continue
-            if not equal[place].reshape(BANDS, -1).all(axis=1).any():
+            if not (equal[place].view(np.uint32) == _ALL_EQUAL).any():
                 continue  # a collision of the table, no band is shared
             rank = (-count, self._times[key], key)
             if best is None or rank[:2] < best[:2]:
@@ -160,22 +174,37 @@ class SketchIndex:
     def _build_tables(self) -> None:
         """Tables of two cells a text, filled anew from the texts held."""
         size = 1 << (len(self._sketches) * 2 - 1).bit_length()
-        self._mask = size - 1
-        self._newest = np.full((BANDS, size), -1, dtype=np.int32)
-        self._older = np.full((BANDS, size), -1, dtype=np.int32)
-        for slot in sorted(self._slots.values(), key=lambda held: self._times[self._keys[held]]):
-            cells = _cells(self._sketches[slot], self._mask)
-            self._older[_BAND_NUMBERS, cells] = self._newest[_BAND_NUMBERS, cells]
-            self._newest[_BAND_NUMBERS, cells] = slot
+        self._mask = np.int64(size - 1)
+        self._rows = np.arange(BANDS, dtype=np.int64) * size
+        self._newest = np.full(BANDS * size, -1, dtype=np.int32)
+        self._older = np.full(BANDS * size, -1, dtype=np.int32)
+        held = sorted(self._slots.values(), key=lambda slot: self._times[self._keys[slot]])
+        for slot, bands in zip(held, _bands(self._sketches[held]), strict=True):
+            self._enter(slot, bands)
+
+    def _enter(self, slot: int, bands: NDArray[np.int64]) -> None:
+        cells = (bands & self._mask) + self._rows
+        self._older[cells] = self._newest.take(cells)
+        self._newest[cells] = slot
 
 
-def _cells(values: Sketch, mask: int) -> NDArray[np.int64]:
-    """Table cell of each band: a multiply-and-fold hash of its four values."""
-    mixed = (values.reshape(BANDS, -1).astype(np.uint64) * _MIX).sum(axis=1, dtype=np.uint64)
-    cells: NDArray[np.int64] = ((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask)).astype(
-        np.int64
-    )
-    return cells
+_ALL_EQUAL = np.uint32(0x01010101)
+"""Four times True in a row: a whole band agrees."""
+
+
+def _banded(sketch: str | Sketch | Banded) -> Banded | None:
+    if isinstance(sketch, Banded):
+        return sketch
+    values = read_sketch(sketch)
+    return None if values is None else Banded(values, _bands(values)[0])
+
+
+def _bands(values: Sketch) -> NDArray[np.int64]:
+    """Hash of each band of some sketches ``(n, 16)``: multiply its four values, and fold."""
+    parts = values.reshape(-1, BANDS, VALUES // BANDS).astype(np.uint64)
+    mixed = (parts * _MIX).sum(axis=2, dtype=np.uint64)
+    bands: NDArray[np.int64] = (mixed ^ (mixed >> np.uint64(29))).view(np.int64)
+    return bands
 
 
 def shingles(text: str, size: int = 4) -> frozenset[str]:

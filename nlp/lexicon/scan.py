@@ -14,18 +14,17 @@ from operator import add
 class WordScanner:
     """A fixed set of words of two or more characters."""
 
-    __slots__ = ("_by_pair", "_yielding")
+    __slots__ = ("_by_pair", "_words", "_yielding")
 
     def __init__(self, words: Iterable[str], yielding: Iterable[str] = ()) -> None:
         """``yielding``: words that give way to another one that begins inside them (下南 to 南宁
         in 记录一下南宁)."""
         self._yielding = frozenset(yielding)
-        by_pair: dict[str, list[str]] = {}
-        for word in sorted({w for w in words if len(w) >= 2}):
-            by_pair.setdefault(word[:2], []).append(word)
-        self._by_pair = {
-            pair: tuple(sorted(found, key=len, reverse=True)) for pair, found in by_pair.items()
-        }
+        self._words = frozenset(w for w in words if len(w) >= 2)
+        by_pair: dict[str, set[int]] = {}
+        for word in self._words:
+            by_pair.setdefault(word[:2], set()).add(len(word))
+        self._by_pair = {pair: sorted(sizes, reverse=True) for pair, sizes in by_pair.items()}
 
     def touches(self, text: str) -> bool:
         """Whether any word *may* be in the text (its first two characters are)."""
@@ -44,7 +43,7 @@ class WordScanner:
         ``starts``: every place where a pair of ``pairs`` stands, in order, and perhaps others
         (see ``nlp.pairs``); without it each pair of the text is looked up.
         """
-        by_pair = self._by_pair
+        by_pair, words = self._by_pair, self._words
         places: Iterator[tuple[int, str]]
         if starts is None:
             places = enumerate(map(add, text, text[1:]))
@@ -55,8 +54,9 @@ class WordScanner:
         gives_way = False
         for start, pair in places:
             if pair in by_pair and (start >= free_from or gives_way):
-                for word in by_pair[pair]:
-                    if text.startswith(word, start):
+                for size in by_pair[pair]:
+                    word = text[start : start + size]
+                    if word in words:
                         if start < free_from:
                             if word in self._yielding:
                                 continue

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from nlp import grams
-from nlp.duplicates import SketchIndex
+from nlp.duplicates import Banded, SketchIndex, read_sketches
 from nlp.lexicon.divisions import division_name
 from pipeline.domain.event import EventKind, event_id
 from pipeline.domain.post import mask
@@ -72,10 +73,15 @@ class Clusters:
         self.events: dict[str, EventState] = {}
         self.posts: dict[str, PostRef] = {}
         self._sketches = SketchIndex()
+        self._ready: dict[str, Banded] = {}
         self._sketch_posts: dict[int, str] = {}
         self._by_claim: dict[str, list[EventState]] = {}
         self._by_key: dict[tuple[str, ...], list[EventState]] = {}
         self._by_gram: dict[str, list[EventState]] = {}
+
+    def expect(self, sketches: Sequence[str]) -> None:
+        """The sketches of the next batch: reading all at once is cheaper than one by one."""
+        self._ready = read_sketches(sketches)
 
     # ---- choosing ---------------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class Clusters:
         sketch = post.item.annotation.sketch
         if not sketch or not len(self._sketches):
             return None
-        near = self._sketches.nearest(sketch)
+        near = self._sketches.nearest(self._ready.get(sketch, sketch))
         if near is None or near[1] < self.rules.copy_similarity:
             return None
         key = near[0]
@@ -207,15 +213,14 @@ class Clusters:
         return self._latest(("wide", topic), post, gap)
 
     def _by_wording(self, post: Reading, text: str, topics: tuple[str, ...]) -> EventState | None:
-        clauses = [grams.grams(clause) for clause in wording(text)]
+        clauses = [_grams(clause) for clause in wording(text)]
         if not clauses:
             return None
         candidates: dict[str, EventState] = {}
         for found in clauses:
-            for gram in found:
-                if len(gram) == 3:
-                    for event in self._by_gram.get(gram, ()):
-                        candidates[event.id] = event
+            for gram in found.grams & self._by_gram.keys():
+                for event in self._by_gram[gram]:
+                    candidates[event.id] = event
         best: tuple[float, int, str] | None = None
         rules = self.rules
         for event in candidates.values():
@@ -277,7 +282,7 @@ class Clusters:
         text = own_words(post.post)
         numbers = contacts(text)
         gap = self.rules.help_gap_minutes
-        mine = [grams.grams(clause) for clause in wording(text)]
+        mine = [_grams(clause) for clause in wording(text)]
         # a masked number shows five of eleven digits: it needs the words or the place beside it
         for key, least in (*((("help", n), 0.2) for n in numbers), (("help", post.spot), 0.4)):
             for event in self._near(key, post, gap) if key[1] else ():
@@ -382,7 +387,7 @@ class Clusters:
 
     def add_sketch(self, post_id: str, sketch: str, seq: int) -> None:
         """An original text, to find its copies."""
-        self._sketches.add(seq, sketch, seq_time(seq))
+        self._sketches.add(seq, self._ready.get(sketch, sketch), seq_time(seq))
         self._sketch_posts[seq] = post_id
 
     def _learn(self, event: EventState, post: Reading) -> None:
@@ -475,7 +480,7 @@ class Clusters:
             add(("rumour", topic, event.spot), []).append(event)
 
     def _index_wording(self, event: EventState, clause: str) -> None:
-        for gram in _grams(clause):
+        for gram in _grams(clause).grams:
             if len(gram) == 3 and grams.weight(gram) >= _RARE:
                 held = self._by_gram.setdefault(gram, [])
                 if event not in held:
@@ -524,20 +529,21 @@ def _same_city(event: EventState, post: Reading) -> bool:
     return not event.prefecture or not post.prefecture or event.prefecture == post.prefecture
 
 
-_clauses: dict[str, frozenset[str]] = {}
+class _Weighed(NamedTuple):
+    """The grams of a clause and their mass."""
+
+    grams: frozenset[str]
+    mass: float
 
 
-def _grams(clause: str) -> frozenset[str]:
-    held = _clauses.get(clause)
-    if held is None:
-        if len(_clauses) > 20000:
-            _clauses.clear()
-        held = _clauses[clause] = grams.grams(clause)
-    return held
+@lru_cache(maxsize=20_000)
+def _grams(clause: str) -> _Weighed:
+    found = grams.grams(clause)
+    return _Weighed(found, grams.mass(found))
 
 
-def _cosine(one: frozenset[str], other: frozenset[str]) -> float:
-    shared = one & other
+def _cosine(one: _Weighed, other: _Weighed) -> float:
+    shared = one.grams & other.grams
     if not shared:
         return 0.0
-    return grams.mass(shared) / math.sqrt(grams.mass(one) * grams.mass(other))
+    return grams.mass(shared) / math.sqrt(one.mass * other.mass)

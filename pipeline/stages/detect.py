@@ -87,6 +87,7 @@ class Detector:
         self._fresh = False  # until it is written
         with self._store.read() as conn:
             self._look_up(conn, items)
+        self.clusters.expect([item.annotation.sketch for item in items])
         for item in items:
             self._take(item)
         with self._store.begin(self._clock.now()) as tx:
