@@ -114,7 +114,7 @@ def hazards_in(bits: int) -> list[str]:
 
 def areas_of(places: Iterable[Place]) -> frozenset[int]:
     """Every area a post belongs to: each named division and what lies above it."""
-    return frozenset(area for place in places for area in _areas(place.adcode))
+    return frozenset().union(*[_areas(place.adcode) for place in places])
 
 
 @lru_cache(maxsize=50_000)

@@ -27,6 +27,7 @@ from pipeline.index.codes import (
 from pipeline.posts_db import to_us
 
 HOUR_MS, TEN_MIN_MS = 3_600_000, 600_000
+_NO_AREAS: frozenset[int] = frozenset()
 
 # Tokens are split at blanks alone: every other character belongs to a token, so a token of ours
 # is exactly one term and ``detail=none`` (no positions, half the size) is enough.
@@ -261,26 +262,24 @@ def _add(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
 def _roll(conn: sqlite3.Connection, faces: Sequence[_Face], sign: int) -> None:
     """Add or take away posts in the rollups. The hour rollup knows provinces, prefectures and
     counties and the source; the ten-minute rollup prefectures only and no source."""
-    hours: Counter[tuple[int, int, int, int]] = Counter()
-    tens: Counter[tuple[int, int, int, int]] = Counter()
-    mixes: Counter[int] = Counter()
+    hours: list[tuple[int, int, int, int]] = []
+    tens: list[tuple[int, int, int, int]] = []
     for face in faces:
         mix, source = face.mix, face.source
         ms = face.row.id >> TIE_BITS
         hour, ten = ms // HOUR_MS, ms // TEN_MIN_MS
-        mixes[mix] += sign
-        hours[EVERYWHERE, hour, mix, source] += sign
-        tens[EVERYWHERE, ten, mix, 0] += sign
+        hours.append((EVERYWHERE, hour, mix, source))
+        tens.append((EVERYWHERE, ten, mix, 0))
         for area in face.areas:
             if area < 1_000_000:
-                hours[area, hour, mix, source] += sign
-            if 1_000 <= area < 10_000:
-                tens[area, ten, mix, 0] += sign
-    for table, cells in (("post_hour", hours), ("post_10min", tens)):
+                hours.append((area, hour, mix, source))
+                if 1_000 <= area < 10_000:
+                    tens.append((area, ten, mix, 0))
+    for table, cells in (("post_hour", Counter(hours)), ("post_10min", Counter(tens))):
         conn.executemany(
             f"INSERT INTO {table} (area, slot, mix, source, n) VALUES (?,?,?,?,?)"  # noqa: S608
             " ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            [(*cell, n) for cell, n in sorted(cells.items())],
+            [(*cell, sign * n) for cell, n in sorted(cells.items())],
         )
         if sign < 0:
             conn.executemany(
@@ -289,7 +288,7 @@ def _roll(conn: sqlite3.Connection, faces: Sequence[_Face], sign: int) -> None:
             )
     conn.executemany(
         "INSERT INTO post_mix (mix, n) VALUES (?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-        list(mixes.items()),
+        [(mix, sign * n) for mix, n in Counter(face.mix for face in faces).items()],
     )
 
 
@@ -303,15 +302,12 @@ def _faces(conn: sqlite3.Connection, rows: Sequence[Row]) -> list[_Face]:
         names,
     )
     sources = dict(found.fetchall())
-    return [
-        _Face(
-            row,
-            mix_of(row.item.annotation),
-            sources[row.item.post.source],
-            areas_of(row.item.annotation.places),
-        )
-        for row in rows
-    ]
+    faces = []
+    for row in rows:
+        note = row.item.annotation
+        areas = areas_of(note.places) if note.places else _NO_AREAS
+        faces.append(_Face(row, mix_of(note), sources[row.item.post.source], areas))
+    return faces
 
 
 def _note_counts(
