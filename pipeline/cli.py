@@ -342,7 +342,7 @@ def doctor(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="annotate,pipeline,board,search or all")],
+    what: Annotated[str, typer.Argument(help="annotate,pipeline,board,search,click or all")],
     n: Annotated[int, typer.Option(help="posts; 0 = the usual number")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 
 from pipeline.errors import SettingsError
 
-USUAL = {"annotate": 20_000, "pipeline": 20_000, "search": 200_000, "board": 200_000}
+USUAL = {
+    "annotate": 20_000,
+    "pipeline": 20_000,
+    "search": 200_000,
+    "board": 200_000,
+    "click": 30_000,
+}
 
 
 def run_benches(names: Sequence[str], n: int = 0) -> Iterator[dict[str, Any]]:
@@ -25,6 +31,10 @@ def _bench(name: str) -> Callable[[int], dict[str, Any]]:
         from nlp.training.bench import bench_annotate
 
         return bench_annotate
+    if name == "click":
+        from pipeline.commands.live_bench import bench_click
+
+        return bench_click
     from pipeline.bench import bench_board, bench_pipeline, bench_search
 
     return {"pipeline": bench_pipeline, "search": bench_search, "board": bench_board}[name]
