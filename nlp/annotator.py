@@ -27,7 +27,7 @@ from nlp.heads import HEAD, HEADS, SPANS, best_scores, chosen_labels, probabilit
 from nlp.lexicon import hazard_pairs, hazards_in
 from nlp.pairs import PairTable
 from nlp.places import Gazetteer
-from nlp.text import MARKERS, Segmenter, segmenter
+from nlp.text import MARKERS, READ_LIMIT, Segmenter, segmenter
 from nlp.types import KINDS, RUMOURS, SENTIMENTS, Annotation, Kind, Rumour, Sentiment
 from nlp.warnings import find_warning
 
@@ -133,6 +133,7 @@ class Annotator:
         published: Sequence[datetime | None] | None,
         reasons: bool,
     ) -> list[Annotation]:
+        texts = [text[:READ_LIMIT] for text in texts]
         batch = self.score(texts)
         chosen = chosen_labels(batch.scores)
         unsure = ((best_scores(batch.scores) < self._unsure) @ _BITS).tolist()

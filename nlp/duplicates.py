@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 VALUES = 64
 BANDS = 16
 SKETCH_HEX = VALUES * 8
-LEAST_AGREE = VALUES // BANDS
-"""Two sketches that share a band agree in at least this many values."""
 
 _MIX = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93],
@@ -130,14 +128,13 @@ class SketchIndex:
             return None
         held = list(slots)
         equal = self._sketches.take(held, axis=0) == banded.values
-        agree = np.count_nonzero(equal, axis=1).tolist()
+        agree = np.add.reduce(equal, axis=1).tolist()
+        shares = np.logical_or.reduce(equal.view(np.uint32) == _ALL_EQUAL, axis=1).tolist()
         best: tuple[int, datetime, Hashable] | None = None
-        for place, (slot, count) in enumerate(zip(held, agree, strict=True)):
+        for slot, count, in_a_band in zip(held, agree, shares, strict=True):
             key = self._keys[slot]
-            if key is None or count < LEAST_AGREE or (best is not None and count < -best[0]):
-                continue
-            if not (equal[place].view(np.uint32) == _ALL_EQUAL).any():
-                continue  # a collision of the table, no band is shared
+            if key is None or not in_a_band or (best is not None and count < -best[0]):
+                continue  # forgotten, or a collision of the table
             rank = (-count, self._times[key], key)
             if best is None or rank[:2] < best[:2]:
                 best = rank

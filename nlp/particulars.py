@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nlp.lexicon.divisions import division_name
 from nlp.places import Gazetteer
@@ -119,6 +120,7 @@ def _narrowest(codes: set[str]) -> frozenset[str]:
     )
 
 
+@lru_cache(maxsize=65_536)
 def related(code: str, other: str) -> bool:
     """Whether one division lies in the other."""
     for area, part in ((code, other), (other, code)):

@@ -237,11 +237,8 @@ class Gazetteer:
         others = [other for other in sure if other.start != f.start]
         if first.level == "road" and not first.adcode:
             return self._street(f, others, hint)
-        near = (
-            [e for e in entries if any(_related(e.adcode, o.adcode) for o in others)]
-            if others
-            else []
-        )
+        codes = {o.adcode for o in others}
+        near = [e for e in entries if any(_related(e.adcode, code) for code in codes)]
         by_hint = [e for e in entries if hint and _related(e.adcode, hint[0].adcode)]
         if first.level in ("province", "city"):
             # 江西 is the province even where Nanning is named as well; 江南区江西 is the town
