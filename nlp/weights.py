@@ -1,6 +1,6 @@
 """The trained weights: what they are, how they are kept in one file without pickle.
 
-A model is wide and deep, and both halves share one table with a row of 64 integers per n-gram:
+A model is wide and deep, and both halves share one table with a row of integers per n-gram:
 columns 0-17 are linear weights of the labels, ``NORM_AT`` the squared weight of the n-gram in the
 length of the text, ``HIDDEN_AT`` and after the input weights of the hidden layer.
 
@@ -33,10 +33,9 @@ SKETCH = 64  # values of a sketch
 MIN_CONTENT = 8  # content characters under which a text has no sketch
 REASONS = 5  # words kept per head
 
-WIDTH = 64
 NORM_AT = COLUMNS
 HIDDEN_AT = COLUMNS + 1
-MAX_HIDDEN = WIDTH - HIDDEN_AT
+LINE = 32  # rows are padded to so many columns: 64 bytes, one cache line
 
 _FORMAT = "tingfeng-annotator/1"
 _ROW_LIMIT = 30_000  # of 32,767: sums of rows are kept in 32 bits
@@ -44,8 +43,9 @@ _ROW_LIMIT = 30_000  # of 32,767: sums of rows are kept in 32 bits
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """``keys`` (V,) hashed n-grams; ``rows`` (V, 64); ``scale`` (64,); ``hidden_bias`` (H,);
-    ``output`` (H, 18); ``bias`` (18,); ``card``: version, data, scores, thresholds."""
+    """``keys`` (V,) hashed n-grams; ``rows`` (V, W), W = 19 + H padded to a multiple of 32;
+    ``scale`` (W,); ``hidden_bias`` (H,); ``output`` (H, 18); ``bias`` (18,);
+    ``card``: version, data, scores, thresholds."""
 
     keys: NDArray[np.uint32]
     rows: NDArray[np.int16]
@@ -82,9 +82,10 @@ def pack(
 
 def _unpack(arrays: dict[str, NDArray[Any]], card: dict[str, Any]) -> Weights:
     share = arrays["table"].astype(np.float32) / 127
-    rows = np.zeros((len(share), WIDTH), np.int16)
+    width = -(-share.shape[1] // LINE) * LINE
+    rows = np.zeros((len(share), width), np.int16)
     rows[:, : share.shape[1]] = np.round(np.sign(share) * share**2 * _ROW_LIMIT)
-    scale = np.zeros(WIDTH, np.float32)
+    scale = np.zeros(width, np.float32)
     scale[: share.shape[1]] = arrays["limit"] / np.float32(_ROW_LIMIT)
     return Weights(
         keys=arrays["keys"],

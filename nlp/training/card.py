@@ -10,7 +10,11 @@ from nlp.heads import HEADS, chosen_labels, probabilities
 from nlp.kernel import Kernel
 from nlp.training.labelled import LabelledText, read_files
 
-_PARTS = {"real": "real posts", "own": "our own writing"}
+_PARTS = {
+    "real": "real posts",
+    "natural": "of these, in natural proportion",
+    "own": "our own writing",
+}
 
 _LIMITS = """\
 ## What it is for
@@ -56,6 +60,26 @@ def known_failures(kernel: Kernel) -> list[str]:
     return lines
 
 
+def _by_pick(card: dict[str, Any]) -> list[str]:
+    """Accuracy by the reason a real post was chosen; most were chosen because they are hard."""
+    if not card["by_pick"]:
+        return []
+    names = [head.name for head in HEADS]
+    return [
+        "",
+        "Accuracy by why a real post was chosen to be labelled; `mixed` and `random` keep the",
+        "natural proportion, the others were sought because a first model failed on them or their",
+        "class is rare.",
+        "",
+        f"| pick | n | {' | '.join(names)} |",
+        f"| --- | ---: |{' ---: |' * len(names)}",
+        *(
+            f"| {pick} | {at['n']:,} | {' | '.join(f'{at[name]:.3f}' for name in names)} |"
+            for pick, at in card["by_pick"].items()
+        ),
+    ]
+
+
 def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = None) -> None:
     """Write ``MODEL_CARD.md``. ``failures``: lines on hard examples that the model gets wrong."""
     lines = [
@@ -67,6 +91,8 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
         f"A shared vocabulary of {card['vocabulary']:,} hashed character 1- to 3-grams; balanced",
         f"linear support vectors and one hidden layer of {card['hidden']} units, mixed by a",
         "logistic regression per head, fitted on scores of texts the first stage had not seen.",
+        "The hidden layer is a student: beside people's labels it learns what a teacher, the mean",
+        "of four networks and the linear view, makes of texts that nobody labelled by the guide.",
         "",
         "## Data",
         "",
@@ -76,7 +102,8 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
         "",
         "`real` and `own` are labelled by the guide in `docs/annotation.md`. The other sets lend",
         "the hidden layer vocabulary through tasks of their own; SMP emotions also train",
-        "sentiment, at a weight of .2. Nothing is trained on `weibo21`.",
+        "sentiment, at a weight of .2. `unlabelled` posts, and those of the other sets except SMP,",
+        "carry the teacher's soft labels. Nothing is trained on `weibo21`.",
         "",
         f"## Scores, {card['folds']}-fold cross-validation",
         "",
@@ -92,6 +119,7 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
                 f"| {head.name} | {_PARTS[part]} | {s['n']:,} | {s['accuracy']:.3f} "
                 f"±{s['half_interval']:.3f} | {s['macro_f1']:.3f} | {s['ece']:.3f} |"
             )
+    lines += _by_pick(card)
     lines += ["", "Help calls, at the threshold that finds 95 % of them:", ""]
     for part, at in card["help"].items():
         lines.append(

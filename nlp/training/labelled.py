@@ -1,12 +1,14 @@
 """Read labelled files: JSON lines, plain or gzip, named by whoever trains.
 
-Two kinds of line are understood:
+Three kinds of line are understood:
 
 - labelled by the guide (``docs/annotation.md``): ``text, kind, sentiment, urgency, rumour`` and
   ``hazards``. These train and judge the heads. A line with ``source`` is somebody's real post,
   one without was written for us.
 - a public set (``source`` and ``label``): side tasks that share the hidden layer and so lend it
   vocabulary. SMP emotions also train sentiment, at a low weight.
+- a text without a label of its own (``source``, and ``label`` null or an object): read for
+  training only; the teacher labels it (``nlp.training.train``).
 
 A set published for research only is refused: what it teaches cannot be shipped.
 """
@@ -58,6 +60,7 @@ LICENCES = {
     "ced": "to be cited: thunlp Chinese_Rumor_Dataset",
     "weibo_mm17": "to be cited: Jin et al. 2017",
     "weibo2018": "none stated",
+    "unlabelled": "texts belong to their authors; labelled by the teacher only; not distributed",
 }
 
 TASKS: dict[str, tuple[str, ...]] = {head.name: head.labels for head in HEADS} | SIDE_TASKS
@@ -105,6 +108,10 @@ def _read_one(path: Path, for_training: bool) -> Iterator[LabelledText]:
             if not isinstance(row, dict):
                 raise TypeError("not an object")
             source = row.get("source")
+            if source is not None and not _named_label(row):
+                if for_training and source not in RESEARCH_ONLY:
+                    yield LabelledText(str(row["text"]), "unlabelled", {})
+                continue
             if for_training and (
                 source in RESEARCH_ONLY or path.name.split(".")[0] in RESEARCH_ONLY
             ):
@@ -121,6 +128,11 @@ def _read_one(path: Path, for_training: bool) -> Iterator[LabelledText]:
         raise LabelledFileError(
             f"{path.name}, line {number}: {error!r}; labels are listed in docs/annotation.md"
         ) from error
+
+
+def _named_label(row: Mapping[str, Any]) -> bool:
+    """Whether the line holds a label at all; some collections keep ``null`` or a mapping."""
+    return "kind" in row or isinstance(row.get("label"), str)
 
 
 def _guide_row(row: Mapping[str, Any]) -> LabelledText:

@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, precision_recall_curve
 BINS = 15
 WINDOW = 400
 SURE_ENOUGH = 0.5
+LEAST_UNSURE = 0.02
 
 
 def calibration_error(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
@@ -63,16 +64,17 @@ def unsure_below(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
     """The probability under which a head should say that it is unsure.
 
     Answers are sorted by confidence; the threshold is the last place where ``WINDOW`` neighbours
-    are right less often than ``SURE_ENOUGH``. 0 when the head is never that weak.
+    are right less often than ``SURE_ENOUGH``. A head that is never that weak, because one label
+    is by far the commonest, still doubts the weakest ``LEAST_UNSURE`` of its answers.
     """
     order = np.argsort(best, kind="stable")
     window = min(WINDOW, len(order))
     summed = np.concatenate(([0], np.cumsum(right[order])))
     local = (summed[window:] - summed[:-window]) / window
     weak = np.flatnonzero(local < SURE_ENOUGH)
-    if not len(weak):
-        return 0.0
-    return round(float(best[order[weak[-1] + window // 2]]), 3)
+    least = float(np.quantile(best, LEAST_UNSURE))
+    found = float(best[order[weak[-1] + window // 2]]) if len(weak) else 0.0
+    return round(max(found, least), 3)
 
 
 def highest_missing(score: NDArray[np.float32], missed: float) -> float:

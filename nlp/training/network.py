@@ -1,8 +1,12 @@
 """The hidden layer, trained on all tasks at once.
 
-Embeddings of n-grams are averaged, rectified, and read by every task; a text without a label for
-a task says nothing about it. AdaGrad, one text at a time, each n-gram left out of a text with
-probability ``DROP``. One thread and one seed: the same weights bit for bit on one machine.
+Embeddings of n-grams are averaged, rectified, and read by every task; a text of weight 0 in a task
+says nothing about it. A target is a distribution over the labels: one for a person's label, the
+teacher's probabilities for a text that nobody labelled. AdaGrad, one text at a time, each n-gram
+left out of a text with probability ``DROP``, each hidden unit with ``HIDDEN_DROP``. One thread and
+one seed: the same weights bit for bit on one machine.
+
+Several networks of one vocabulary are one wider network: their mean.
 """
 
 # Numba infers the types of what it compiles.
@@ -10,6 +14,7 @@ probability ``DROP``. One thread and one seed: the same weights bit for bit on o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +24,8 @@ from numpy.typing import NDArray
 
 EPOCHS = 8
 RATE = 0.1
-DROP = 0.3
+DROP = 0.4
+HIDDEN_DROP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +47,42 @@ class Network:
 
 def train_network(
     matrix: Any,
-    labels: NDArray[np.int64],
+    targets: NDArray[np.float32],
     weights: NDArray[np.float32],
     spans: NDArray[np.int64],
     hidden: int,
     seed: int,
 ) -> Network:
-    """``labels``, ``weights``: (texts, tasks), label -1 = unknown; ``spans`` (tasks + 1,)."""
+    """``targets`` (texts, tasks' labels) sums to 1 in every task whose weight is above 0;
+    ``weights`` (texts, tasks); ``spans`` (tasks + 1,): first column of every task."""
     random = np.random.RandomState(seed)
     inputs = (random.randn(matrix.shape[1], hidden) * 0.1).astype(np.float32)
     output = (random.randn(hidden, int(spans[-1])) / np.sqrt(hidden)).astype(np.float32)
     hidden_bias = np.zeros(hidden, np.float32)
     bias = np.zeros(int(spans[-1]), np.float32)
     _descend(
-        matrix.indices, matrix.indptr, labels, weights, spans,
-        inputs, hidden_bias, output, bias, EPOCHS, np.float32(RATE), DROP, seed,
+        matrix.indices, matrix.indptr, targets, weights, spans,
+        inputs, hidden_bias, output, bias, EPOCHS, np.float32(RATE), DROP, HIDDEN_DROP, seed,
     )  # fmt: skip
     return Network(inputs, hidden_bias, output, bias)
 
 
-@numba.njit(cache=True, nogil=True)
+def joined(networks: Sequence[Network]) -> Network:
+    """One network that answers the mean of several; its layer is theirs side by side."""
+    share = np.float32(1 / len(networks))
+    return Network(
+        np.hstack([network.inputs for network in networks]),
+        np.concatenate([network.hidden_bias for network in networks]),
+        np.vstack([network.output for network in networks]) * share,
+        np.stack([network.bias for network in networks]).mean(axis=0, dtype=np.float32),
+    )
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _descend(
     grams,
     ends,
-    labels,
+    targets,
     weights,
     spans,
     inputs,
@@ -74,6 +92,7 @@ def _descend(
     epochs,
     rate0,
     drop,
+    hidden_drop,
     seed,
 ):
     np.random.seed(seed)
@@ -91,10 +110,13 @@ def _descend(
     error = np.zeros(columns, np.float32)
     kept = np.zeros((ends[1:] - ends[:-1]).max(), np.int64)
     order = np.arange(texts)
-    for epoch in range(epochs):
+    lift = np.float32(1 / (1 - hidden_drop))
+    step = 0
+    for _ in range(epochs):
         np.random.shuffle(order)
-        rate = rate0 * np.float32(1 - epoch / epochs)
         for t in range(texts):
+            rate = rate0 * np.float32(1 - step / (epochs * texts))
+            step += 1
             d = order[t]
             c = 0
             for j in range(ends[d], ends[d + 1]):
@@ -110,7 +132,9 @@ def _descend(
                 for q in range(width):
                     hidden[q] += inputs[r, q]
             for q in range(width):
-                hidden[q] = max(hidden[q] * scale + hidden_bias[q], np.float32(0))
+                hidden[q] = max(hidden[q] * scale + hidden_bias[q], np.float32(0)) * lift
+                if np.random.random() < hidden_drop:
+                    hidden[q] = 0
             error[:] = bias
             for q in range(width):
                 if hidden[q] > 0:
@@ -119,8 +143,7 @@ def _descend(
             for i in range(tasks):
                 a = spans[i]
                 b = spans[i + 1]
-                y = labels[d, i]
-                if y < 0:
+                if weights[d, i] == 0:
                     error[a:b] = 0
                     continue
                 top = error[a]
@@ -131,14 +154,14 @@ def _descend(
                     error[k] = np.exp(error[k] - top)
                     total += error[k]
                 for k in range(a, b):
-                    error[k] = error[k] / total * weights[d, i]
-                error[a + y] -= weights[d, i]
+                    error[k] = (error[k] / total - targets[d, k]) * weights[d, i]
             for q in range(width):
                 back[q] = 0
                 if hidden[q] > 0:
                     v = np.float32(0)
                     for k in range(columns):
                         v += output[q, k] * error[k]
+                    v *= lift
                     back[q] = v
                     for k in range(columns):
                         g = hidden[q] * error[k]

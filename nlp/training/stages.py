@@ -1,4 +1,4 @@
-"""The two stages of a fit.
+"""The two stages of a fit, done twice: by a teacher, then by the student that ships.
 
 First stage, two views of a text over the same pruned vocabulary: balanced linear support vectors
 per head, and the hidden layer trained on all tasks. Pruning comes before both: an n-gram stays for
@@ -9,12 +9,18 @@ Second stage: a logistic regression per head over the scores of *all* heads from
 on scores of texts that the first stage had not seen. It lets heads inform one another (a help call
 is rarely cheerful) and gives probabilities that mean what they say. Being linear in the scores,
 it folds into the first stage's weights, so that serving pays nothing for it.
+
+The teacher learns from people's labels alone and then says what it makes of the texts that nobody
+labelled by the guide. The student keeps the teacher's linear view; its hidden layer learns people's
+labels where there are any and the teacher's probabilities elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +29,36 @@ from sklearn.svm import LinearSVC
 
 from nlp.heads import COLUMNS, HEADS
 from nlp.training.labelled import TASKS, LabelledText
-from nlp.training.network import Network, train_network
+from nlp.training.network import Network, joined, train_network
 from nlp.training.vocabulary import Features, gram_weights, weighted
-from nlp.weights import MAX_HIDDEN
 
 VOCABULARY = 64_000
 PENALTY = 0.25  # LinearSVC's C
 STACK_PENALTY = 0.3
+THREADS = 2
+TEACHER_HIDDEN = (45, 45, 45, 45)  # units of each network; their mean teaches
+STUDENT_HIDDEN = (45, 45, 45)  # side by side they are the hidden layer that ships
 SIDE_WEIGHT = 0.2
 OWN_WEIGHT = 2.0  # our own texts speak as Nanning does, and are fewer than the real ones
 BALANCE = 0.5  # exponent of the class weights in the hidden layer; 1 = fully balanced
 
-TASK_SPANS = np.cumsum([0] + [len(labels) for labels in TASKS.values()])
+UNLABELLED_WEIGHT = 1.0  # of the teacher's word on a text with no label of any kind
+TAUGHT_SIDE_WEIGHT = 0.5  # of its word on a text of a public set
+UNTAUGHT = frozenset({"smp2020_usual", "smp2020_virus"})  # everyday texts, hardly any weather
+
+TASK_SPANS = np.cumsum([0] + [len(labels) for labels in TASKS.values()]).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """``number`` (texts, tasks), -1 = unknown; ``weight`` (texts,); ``guide``, ``own`` (texts,)."""
+    """``number`` (texts, tasks), -1 = unknown; ``weight`` (texts,); ``guide``, ``own`` (texts,);
+    ``taught`` (texts,): weight of the teacher's word where there is no label by the guide."""
 
     number: NDArray[np.int64]
     weight: NDArray[np.float64]
     guide: NDArray[np.bool_]
     own: NDArray[np.bool_]
+    taught: NDArray[np.float32]
 
     @classmethod
     def of(cls, rows: Sequence[LabelledText]) -> Labels:
@@ -55,7 +69,14 @@ class Labels:
         guide = np.array([row.guide for row in rows])
         own = np.array([row.own for row in rows])
         weight = np.where(own, OWN_WEIGHT, np.where(guide, 1.0, SIDE_WEIGHT))
-        return cls(number, weight, guide, own)
+        taught = np.array([_taught_weight(row) for row in rows], np.float32)
+        return cls(number, weight, guide, own, taught)
+
+
+def _taught_weight(row: LabelledText) -> float:
+    if row.guide or row.set_name in UNTAUGHT:
+        return 0.0
+    return TAUGHT_SIDE_WEIGHT if row.labels else UNLABELLED_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +110,7 @@ class SecondStage:
 def fit_first(
     features: Features, labels: Labels, train: NDArray[np.bool_], seed: int
 ) -> FirstStage:
-    """Prune, fit again, both views. ``train``: which texts may be learned from."""
+    """The teacher: prune, fit again, both views. ``train``: which texts may be learned from."""
     guide = np.flatnonzero(train & labels.guide)
     full = gram_weights(features.texts_with, features.matrix.shape[0])
     rough, _ = _fit_linear(weighted(features.matrix[guide], full), labels, guide, seed)
@@ -99,23 +120,66 @@ def fit_first(
 
     kept = features.only(columns)
     weights = gram_weights(kept.texts_with, kept.matrix.shape[0])
-    rows = np.flatnonzero(train)
+    rows = np.flatnonzero(train & (labels.number >= 0).any(axis=1))
     linear, bias = _fit_linear(weighted(kept.matrix[rows], weights), labels, rows, seed)
-    network = train_network(
+    network = _networks(
         kept.matrix[rows],
-        labels.number[rows],
+        _targets(labels, rows),
         _network_weights(labels, rows),
-        TASK_SPANS.astype(np.int64),
-        MAX_HIDDEN,
+        TEACHER_HIDDEN,
         seed,
     )
     return FirstStage(columns, weights, linear, bias, network)
 
 
+def distil(
+    teacher: FirstStage,
+    features: Features,
+    labels: Labels,
+    train: NDArray[np.bool_],
+    said: NDArray[np.float32],
+    seed: int,
+) -> FirstStage:
+    """The student. ``said`` (texts, 18): the teacher's probabilities, read where a text has no
+    label by the guide and ``train`` allows it."""
+    rows = np.flatnonzero(train)
+    targets, weights = _targets(labels, rows), _network_weights(labels, rows)
+    for t, head in enumerate(HEADS):
+        open_ = (labels.number[rows, t] < 0) & (labels.taught[rows] > 0)
+        targets[open_, head.columns] = said[rows[open_], head.columns]
+        weights[open_, t] = labels.taught[rows[open_]]
+    matrix = features.matrix[rows][:, teacher.columns].tocsr()
+    return replace(teacher, network=_networks(matrix, targets, weights, STUDENT_HIDDEN, seed + 100))
+
+
+def _networks(
+    matrix: Any,
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    hidden: Sequence[int],
+    seed: int,
+) -> Network:
+    """Each has its own seed and its own generator, so that two at a time change nothing."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        fits = [
+            pool.submit(train_network, matrix, targets, weights, TASK_SPANS, units, seed + i)
+            for i, units in enumerate(hidden)
+        ]
+        return joined([fit.result() for fit in fits])
+
+
+def _targets(labels: Labels, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    targets = np.zeros((len(rows), int(TASK_SPANS[-1])), np.float32)
+    for t in range(len(TASKS)):
+        known = np.flatnonzero(labels.number[rows, t] >= 0)
+        targets[known, TASK_SPANS[t] + labels.number[rows[known], t]] = 1
+    return targets
+
+
 def _fit_linear(
-    matrix: object, labels: Labels, rows: NDArray[np.int64], seed: int
+    matrix: Any, labels: Labels, rows: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    weights = np.zeros((matrix.shape[1], COLUMNS), np.float32)  # type: ignore[attr-defined]
+    weights = np.zeros((matrix.shape[1], COLUMNS), np.float32)
     bias = np.zeros(COLUMNS, np.float32)
     for t, head in enumerate(HEADS):
         known = labels.number[rows, t] >= 0
@@ -124,7 +188,7 @@ def _fit_linear(
         share = np.bincount(truth, weight, len(head.labels))
         balance = weight.sum() / (len(head.labels) * np.maximum(share, 1e-9))
         model = LinearSVC(C=PENALTY, tol=0.01, random_state=seed)
-        model.fit(matrix[known], truth, sample_weight=weight * balance[truth])  # type: ignore[index]
+        model.fit(matrix[known], truth, sample_weight=weight * balance[truth])
         if len(model.classes_) != len(head.labels):
             raise ValueError(f"some label of {head.name} has no text; add texts that show it")
         weights[:, head.columns] = model.coef_.T

@@ -1,7 +1,8 @@
 """Train the annotator from labelled files; write the weights and the model card.
 
 Cross-validation comes first: it gives the second stage scores of unseen texts, the figures on the
-card, and the thresholds. Then the first stage learns from everything.
+card, and the thresholds. Then the first stage learns from everything. Each fold has a teacher of
+its own, which has not seen the fold's texts, and near-copies of them are not taught.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from nlp.training import metrics
 from nlp.training.card import known_failures, write_card
 from nlp.training.folds import assign_folds
 from nlp.training.labelled import LICENCES, LabelledText, read_files
-from nlp.training.stages import FirstStage, Labels, SecondStage, fit_first, fit_second
+from nlp.training.stages import FirstStage, Labels, SecondStage, distil, fit_first, fit_second
 from nlp.training.vocabulary import Features
 
 FOLDS = 5
 HELP_RECALL = 0.95
 RELEVANT_RECALL = 0.97
+NATURAL_PICKS = ("mixed", "random")  # ways of choosing posts that keep their natural proportion
 
 Progress = Callable[[str], None]
 
@@ -46,14 +48,15 @@ def train_model(
     ``MODEL_CARD.md`` beside it.
 
     Returns cross-validated rows ``set, head, accuracy, macro_f1, ece, n, half_interval, model``,
-    ``set`` being ``real`` or ``own``, and a row ``help`` each. Same files, seed and machine give
+    ``set`` being ``real``, ``natural`` (real posts in natural proportion) or ``own``, and a row
+    ``help`` each. Same files, seed and machine give
     the same weights bit for bit; ``today`` (default: today in UTC) is only written down.
 
     Raises LabelledFileError for files that cannot be used.
     """
     out = model_file.shipped_path() if out is None else out
     today = datetime.now(UTC).date() if today is None else today
-    rows = read_files(files, for_training=True)
+    rows = _once(read_files(files, for_training=True))
     if sum(row.guide for row in rows) < 50 * FOLDS:
         raise LabelledFileError(
             f"only {sum(row.guide for row in rows)} texts are labelled by the guide; "
@@ -67,14 +70,26 @@ def train_model(
     fold = assign_folds(rows, features, sketches, exacts, contents, FOLDS, seed)
 
     guide = np.flatnonzero(labels.guide)
+    part = fold[guide]
+    everything = np.ones(len(rows), bool)
+    teachers = []
+    heard = np.zeros((len(guide), 2 * COLUMNS), np.float32)
+    for k in range(FOLDS):
+        teachers.append(fit_first(features, labels, fold != k, seed))
+        heard[part == k] = teachers[k].scores(features, guide[part == k])
+        progress(f"teacher {k + 1} of {FOLDS} done")
     unseen = np.zeros((len(guide), 2 * COLUMNS), np.float32)
     for k in range(FOLDS):
-        first = fit_first(features, labels, fold != k, seed)
-        unseen[fold[guide] == k] = first.scores(features, guide[fold[guide] == k])
-        progress(f"fold {k + 1} of {FOLDS} done")
+        mixing = fit_second(heard[part != k], labels, guide[part != k])
+        said = _said(teachers[k], mixing, features)
+        first = distil(teachers[k], features, labels, fold != k, said, seed)
+        unseen[part == k] = first.scores(features, guide[part == k])
+        progress(f"student {k + 1} of {FOLDS} done")
     scores = _unseen_probabilities(unseen, labels, guide, fold)
     second = fit_second(unseen, labels, guide)
-    first = fit_first(features, labels, np.ones(len(rows), bool), seed)
+    teacher = fit_first(features, labels, everything, seed)
+    said = _said(teacher, fit_second(heard, labels, guide), features)
+    first = distil(teacher, features, labels, everything, said, seed)
     progress("last fit done")
 
     card = _card(rows, labels, guide, scores, today, seed)
@@ -85,6 +100,23 @@ def train_model(
     model_file.save(out, arrays, card)
     write_card(out.with_name("MODEL_CARD.md"), card, known_failures(Kernel(model_file.load(out))))
     return _rows(card)
+
+
+def _once(rows: Sequence[LabelledText]) -> list[LabelledText]:
+    """Without unlabelled texts that another row holds as well."""
+    seen = {row.text for row in rows if row.labels}
+    kept: list[LabelledText] = []
+    for row in rows:
+        if row.labels or row.text not in seen:
+            kept.append(row)
+            seen.add(row.text)
+    return kept
+
+
+def _said(teacher: FirstStage, mixing: SecondStage, features: Features) -> NDArray[np.float32]:
+    """Probabilities of every text, ``(texts, 18)``, by the teacher."""
+    texts = np.arange(features.matrix.shape[0])
+    return probabilities(mixing.logits(teacher.scores(features, texts)))
 
 
 def _rows(card: dict[str, Any]) -> list[dict[str, Any]]:
@@ -145,7 +177,13 @@ def _card(
 ) -> dict[str, Any]:
     truth = labels.number[guide][:, : len(HEADS)]
     own = labels.own[guide]
-    parts = {name: mask for name, mask in (("real", ~own), ("own", own)) if mask.any()}
+    pick = np.array([str(rows[i].raw.get("pick", "")) for i in guide])
+    natural = np.isin(pick, NATURAL_PICKS)
+    parts = {
+        name: mask
+        for name, mask in (("real", ~own), ("natural", natural), ("own", own))
+        if mask.any()
+    }
     kind = HEAD["kind"]
     is_help = truth[:, 0] == kind.labels.index("help")
     irrelevant = truth[:, 0] == kind.labels.index("irrelevant")
@@ -168,6 +206,16 @@ def _card(
                 for t, head in enumerate(HEADS)
             }
             for part, mask in parts.items()
+        },
+        "by_pick": {
+            name: {
+                "n": int((pick == name).sum()),
+                **{
+                    head.name: round(float(right[pick == name, t].mean()), 4)
+                    for t, head in enumerate(HEADS)
+                },
+            }
+            for name in sorted(set(pick.tolist()) - {""})
         },
         "help": {
             part: metrics.precision_at_recall(help_score[mask], is_help[mask], HELP_RECALL)

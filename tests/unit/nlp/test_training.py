@@ -51,6 +51,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         _write(folder / "own.jsonl", rows[1::2]),
         _write(folder / "train.jsonl.gz", sourced),
         _write(folder / "smp2020_usual.jsonl.gz", public),
+        _write(
+            folder / "stream.jsonl.gz",
+            [
+                {"text": f"又下雨了{i}，{row['text']}", "source": "x"}
+                for i, row in enumerate(rows[:50])
+            ],
+        ),
     ]
 
 
@@ -106,6 +113,19 @@ def test_a_research_set_is_refused_for_training_only(tmp_path: Path) -> None:
     assert read_files([path], for_training=False) == []
 
 
+def test_a_text_without_label_is_left_to_the_teacher(tmp_path: Path) -> None:
+    rows = [
+        {"text": "某地暴雨", "source": "some_stream", "label": None},
+        {"text": "某地大雪", "source": "some_stream", "label": {"urgency": "rain"}},
+        {"text": "某地大风", "source": "weibo21", "label": {"rumor": "rumor"}},
+    ]
+    path = _write(tmp_path / "stream.jsonl", rows)
+    read = read_files([path], for_training=True)
+    assert [row.text for row in read] == ["某地暴雨", "某地大雪"]
+    assert all(not row.labels and not row.guide for row in read)
+    assert read_files([path], for_training=False) == []
+
+
 @pytest.mark.parametrize(
     "line",
     ["not json", '{"text": "雨", "kind": "nonsense"}', '{"kind": "talk"}', '["a"]'],
@@ -143,7 +163,7 @@ def test_the_hard_examples_are_labelled_by_the_guide() -> None:
 
 
 def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
-    assert model_file.shipped_path().stat().st_size < 4_000_000
+    assert model_file.shipped_path().stat().st_size < 12_000_000
     card = model_file.load().card
     assert {entry["set"] for entry in card["data"]} >= {"own", "real"}
     assert "weibo21" not in json.dumps(card["data"])
@@ -159,7 +179,13 @@ def test_metrics() -> None:
     assert measured["ece"] == pytest.approx(0.3, abs=1e-4)
     at = metrics.precision_at_recall(scores[:, 1], truth == 1, 0.95)
     assert (at["precision"], at["recall"]) == (1.0, 1.0)
-    assert metrics.unsure_below(np.array([0.4, 0.9]), np.array([True, True])) == 0.0
+
+
+def test_every_head_doubts_its_weakest_answers() -> None:
+    best = np.linspace(0.3, 1, 2_000)
+    assert metrics.unsure_below(best, best > 0.6) == pytest.approx(0.6, abs=0.1)
+    never_weak = metrics.unsure_below(best, np.ones(2_000, bool))
+    assert (best < never_weak).mean() == pytest.approx(metrics.LEAST_UNSURE, abs=0.002)
 
 
 def test_bench_prints_figures_with_their_machine() -> None:
