@@ -260,15 +260,19 @@ class Dispatch:
         if not one.event_id:
             return
         a = t.alerts
-        tx.conn.execute(
-            update(a)
-            .where(
-                a.c.event_id == one.event_id,
-                a.c.fingerprint != name,
-                a.c.state == AlertState.NEW,
-            )
-            .values(state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高等级预警接替")
+        # by event alone: asked for both, SQLite walks through every alert that nobody has taken
+        of_event = tx.conn.execute(
+            select(a.c.fingerprint, a.c.state).where(a.c.event_id == one.event_id)
         )
+        lower = [f for f, state in of_event if f != name and state == AlertState.NEW]
+        if lower:
+            tx.conn.execute(
+                update(a)
+                .where(a.c.fingerprint.in_(lower))
+                .values(
+                    state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高等级预警接替"
+                )
+            )
 
     def _wait(self, row: dict[str, Any]) -> float:
         return 0.0 if row["kind"] == "help" else self._rules.grouping.group_wait_s
