@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -56,6 +57,11 @@ _UPDATE_EVENT = (
     update(_e)
     .where(_e.c.id == bindparam("b_id"))
     .values({name: bindparam(f"b_{name}") for name in _EVENT_COLUMNS if name != "process_id"})
+)
+_UPDATE_TRAITS = (
+    update(t.event_traits)
+    .where(t.event_traits.c.event_id == bindparam("b_id"))
+    .values(traits=bindparam("b_traits"))
 )
 _UPDATE_COUNTS = (
     update(_p)
@@ -131,6 +137,8 @@ class Writer:
         """All rows of the batch."""
         conn = tx.conn
         events = self.events.values()
+        new: list[dict[str, Any]] = []
+        old: list[dict[str, Any]] = []
         if self.events:
             for event in events:
                 if not event.stored:
@@ -140,25 +148,24 @@ class Writer:
             traits = [e for e in events if e.traits_changed]
             _many(
                 conn,
-                delete(t.event_traits).where(t.event_traits.c.event_id == bindparam("b_id")),
-                [{"b_id": e.id} for e in traits if e.stored],
+                insert(t.event_traits),
+                [{"event_id": e.id, "traits": e.traits()} for e in traits if not e.stored],
             )
             _many(
                 conn,
-                insert(t.event_traits),
-                [{"event_id": e.id, "traits": e.traits()} for e in traits],
+                _UPDATE_TRAITS,
+                [{"b_id": e.id, "b_traits": e.traits()} for e in traits if e.stored],
             )
             _many(conn, insert(_p), [_with_counts(*pair) for pair in self._new_posts.values()])
             _many(conn, _UPDATE_COUNTS, [_count_row(ref) for ref in self._counts.values()])
-            new, old = [], []
             for event in events:
                 for start, is_new in event.dirty_buckets.items():
                     figures = event.buckets[start]
                     if is_new:
                         new.append({"event_id": event.id, "start": moment(start), **figures})
                     else:
-                        row = {f"b_{name}": value for name, value in figures.items()}
-                        old.append({"b_id": event.id, "b_start": moment(start), **row})
+                        row = dict(zip(_BOUND_BUCKET, _bucket_values(figures), strict=True))
+                        old.append({**row, "b_id": event.id, "b_start": moment(start)})
             _many(conn, insert(_b), new)
             _many(conn, _UPDATE_BUCKET, old)
             self._tell(tx)
@@ -242,12 +249,19 @@ def _many(conn: Any, statement: Any, rows: list[dict[str, Any]]) -> None:
         conn.execute(statement, rows)
 
 
+_PLAIN_COLUMNS = [
+    name
+    for name in _EVENT_COLUMNS
+    if name not in ("first_at", "last_at", "updated_at", "process_id")
+]
+_BOUND_COLUMNS = [f"b_{name}" for name in _PLAIN_COLUMNS]
+_plain_values = attrgetter(*_PLAIN_COLUMNS)
+_BOUND_BUCKET = [f"b_{name}" for name in BUCKET_COLUMNS]
+_bucket_values = itemgetter(*BUCKET_COLUMNS)
+
+
 def _values(event: EventState) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        name: getattr(event, name)
-        for name in _EVENT_COLUMNS
-        if name not in ("first_at", "last_at", "updated_at", "process_id")
-    }
+    values: dict[str, Any] = dict(zip(_PLAIN_COLUMNS, _plain_values(event), strict=True))
     values["first_at"] = moment(event.first_at)
     values["last_at"] = moment(event.last_at)
     values["updated_at"] = event.touched_at
@@ -255,7 +269,12 @@ def _values(event: EventState) -> dict[str, Any]:
 
 
 def _row(event: EventState) -> dict[str, Any]:
-    return {"b_id": event.id, **{f"b_{k}": v for k, v in _values(event).items()}}
+    values: dict[str, Any] = dict(zip(_BOUND_COLUMNS, _plain_values(event), strict=True))
+    values["b_id"] = event.id
+    values["b_first_at"] = moment(event.first_at)
+    values["b_last_at"] = moment(event.last_at)
+    values["b_updated_at"] = event.touched_at
+    return values
 
 
 def _new_row(event: EventState) -> dict[str, Any]:
