@@ -34,6 +34,7 @@ from pipeline.index.codes import (
     mixes_of,
     row_key,
 )
+from pipeline.index.documents import pack, unpack
 from pipeline.posts_db import PostsDb, from_us, to_us
 
 BATCH = 500  # posts in one transaction: about 40 ms, so that others get their turn
@@ -160,7 +161,7 @@ class SqliteIndex:
                 return []
             row = stored[post_id]
             bodies = conn.execute("SELECT body FROM post_version WHERE id = ?", (row.id,))
-            items = [rows.unpack(body) for (body,) in bodies.fetchall()]
+            items = [unpack(body) for (body,) in bodies.fetchall()]
         return sorted([*items, row.item], key=lambda item: item.post.fetched_at)
 
     def counts_series(self, post_id: str) -> list[tuple[datetime, Counts]]:
@@ -186,9 +187,7 @@ class SqliteIndex:
                 stored = rows.load(conn, post_ids[start : start + BATCH])
                 for row in stored.values():
                     gone = replace(row.item, post=replace(row.item.post, gone=True))
-                    conn.execute(
-                        "UPDATE post_doc SET body = ? WHERE id = ?", (rows.pack(gone), row.id)
-                    )
+                    conn.execute("UPDATE post_doc SET body = ? WHERE id = ?", (pack(gone), row.id))
                     conn.execute("UPDATE post SET gone = ? WHERE id = ?", (to_us(now), row.id))
 
     def drop_before(self, before: datetime) -> int:
@@ -400,7 +399,7 @@ def _inside(area: tuple[int, int], key: str) -> str:
 
 def _docs(conn: sqlite3.Connection, keys: Sequence[int]) -> dict[int, AnnotatedPost]:
     found = conn.execute(f"SELECT id, body FROM post_doc WHERE id IN ({_list(keys)})")  # noqa: S608
-    return {key: rows.unpack(body) for key, body in found.fetchall()}
+    return {key: unpack(body) for key, body in found.fetchall()}
 
 
 def _are_rare(conn: sqlite3.Connection, mixes: tuple[int, ...]) -> bool:

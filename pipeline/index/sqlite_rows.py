@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from pipeline.domain.post import AnnotatedPost
 from pipeline.index.codes import (
     EVERYWHERE,
@@ -24,6 +22,7 @@ from pipeline.index.codes import (
     mix_of,
     row_key,
 )
+from pipeline.index.documents import pack, unpack
 from pipeline.posts_db import to_us
 
 HOUR_MS, TEN_MIN_MS = 3_600_000, 600_000
@@ -61,19 +60,6 @@ CREATE TABLE IF NOT EXISTS post_source (id INTEGER PRIMARY KEY, name TEXT NOT NU
 CREATE TABLE IF NOT EXISTS post_newest (one INTEGER PRIMARY KEY, fetched INTEGER NOT NULL);
 """
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(AnnotatedPost).decode
-
-
-def pack(item: AnnotatedPost) -> bytes:
-    """The stored form of an annotated post."""
-    return _encode(item)
-
-
-def unpack(body: bytes) -> AnnotatedPost:
-    """What ``pack`` was given."""
-    return _decode(body)
-
 
 @dataclass(slots=True)
 class Row:
@@ -104,7 +90,7 @@ def load(conn: sqlite3.Connection, post_ids: Sequence[str]) -> dict[str, Row]:
         f" JOIN post_doc d ON d.id = p.id WHERE p.pid IN ({marks})",
         post_ids,
     )
-    return {pid: Row(key, _decode(body), *rest) for pid, key, body, *rest in rows.fetchall()}
+    return {pid: Row(key, unpack(body), *rest) for pid, key, body, *rest in rows.fetchall()}
 
 
 def put(conn: sqlite3.Connection, items: Sequence[AnnotatedPost]) -> int:
@@ -248,7 +234,7 @@ def _add(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
             (row.id, row.item.post.id, face.mix, face.source, hazard_bits(note.hazards),
              counties_in(face.areas), row.seen, row.versions, row.gone)
         )  # fmt: skip
-        docs.append((row.id, _encode(row.item)))
+        docs.append((row.id, pack(row.item)))
         words.append((row.id, note.tokens))
         areas += [(area, row.id) for area in face.areas]
     areas.sort()
