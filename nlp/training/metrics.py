@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ BINS = 15
 WINDOW = 400
 SURE_ENOUGH = 0.5
 LEAST_UNSURE = 0.02
+SHOWN = 4
 
 
 def calibration_error(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
@@ -44,6 +46,26 @@ def head_scores(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> dict[s
         "n": len(truth),
         "half_interval": round(1.96 * float(np.sqrt(accuracy * (1 - accuracy) / len(truth))), 4),
     }
+
+
+def confusions(
+    truth: NDArray[np.int64], chosen: NDArray[np.int64], labels: Sequence[str]
+) -> list[tuple[str, str, int, int]]:
+    """The commonest mistakes: what it is, what was said, how often, and how many there are of it.
+
+    At most ``SHOWN`` of them, the commonest first.
+    """
+    table = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(table, (truth, chosen), 1)
+    of_label = table.sum(axis=1)
+    np.fill_diagonal(table, 0)
+    worst = np.argsort(-table.ravel(), kind="stable")[:SHOWN]
+    pairs = [divmod(int(at), len(labels)) for at in worst]
+    return [
+        (labels[is_], labels[said], int(table[is_, said]), int(of_label[is_]))
+        for is_, said in pairs
+        if table[is_, said]
+    ]
 
 
 def precision_at_recall(

@@ -217,6 +217,16 @@ def _card(
             }
             for name in sorted(set(pick.tolist()) - {""})
         },
+        "confusions": {
+            part: {
+                head.name: metrics.confusions(
+                    truth[mask, t], scores[mask][:, head.columns].argmax(axis=1), head.labels
+                )
+                for t, head in enumerate(HEADS)
+            }
+            for part, mask in parts.items()
+            if part != "natural"
+        },
         "help": {
             part: metrics.precision_at_recall(help_score[mask], is_help[mask], HELP_RECALL)
             for part, mask in parts.items()

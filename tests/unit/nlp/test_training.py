@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from nlp import weights as model_file
 from nlp.annotator import Annotator
@@ -20,6 +21,7 @@ from nlp.training.card import hard_examples
 from nlp.training.evaluate import evaluate_model
 from nlp.training.folds import assign_folds
 from nlp.training.labelled import read_files
+from nlp.training.network import joined, train_network
 from nlp.training.train import train_model
 from nlp.training.vocabulary import Features
 from tests.unit.nlp.texts import drill_rows
@@ -179,6 +181,23 @@ def test_metrics() -> None:
     assert measured["ece"] == pytest.approx(0.3, abs=1e-4)
     at = metrics.precision_at_recall(scores[:, 1], truth == 1, 0.95)
     assert (at["precision"], at["recall"]) == (1.0, 1.0)
+
+
+def test_the_commonest_confusions_come_first() -> None:
+    truth, chosen = np.array([0, 0, 0, 1, 1, 2]), np.array([1, 1, 0, 0, 1, 2])
+    found = metrics.confusions(truth, chosen, ("help", "talk", "offer"))
+    assert found == [("help", "talk", 2, 3), ("talk", "help", 1, 2)]
+
+
+def test_joined_networks_answer_their_mean() -> None:
+    random = np.random.RandomState(1)
+    matrix = sp.csr_matrix((random.rand(20, 12) < 0.4).astype(np.float32))
+    targets = np.eye(2, dtype=np.float32)[random.randint(0, 2, 20)]
+    weights, spans = np.ones((20, 1), np.float32), np.array([0, 2])
+    one, other = (train_network(matrix, targets, weights, spans, 3, seed) for seed in (1, 2))
+    mean = (one.logits(matrix) + other.logits(matrix)) / 2
+    assert np.allclose(joined([one, other]).logits(matrix), mean, atol=1e-5)
+    assert not np.allclose(one.logits(matrix), other.logits(matrix), atol=1e-2)
 
 
 def test_every_head_doubts_its_weakest_answers() -> None:
