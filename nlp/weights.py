@@ -81,12 +81,16 @@ def pack(
 
 
 def _unpack(arrays: dict[str, NDArray[Any]], card: dict[str, Any]) -> Weights:
-    share = arrays["table"].astype(np.float32) / 127
-    width = -(-share.shape[1] // LINE) * LINE
-    rows = np.zeros((len(share), width), np.int16)
-    rows[:, : share.shape[1]] = np.round(np.sign(share) * share**2 * _ROW_LIMIT)
+    table = arrays["table"]
+    used = table.shape[1]
+    width = -(-used // LINE) * LINE
+    share = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32) / 127
+    meaning = np.round(np.sign(share) * share**2 * _ROW_LIMIT).astype(np.int16)
+    rows = np.zeros((len(table), width), np.int16)
+    for column in range(used):  # 256 meanings looked up, not a float copy of the table
+        rows[:, column] = meaning[table[:, column].view(np.uint8)]
     scale = np.zeros(width, np.float32)
-    scale[: share.shape[1]] = arrays["limit"] / np.float32(_ROW_LIMIT)
+    scale[:used] = arrays["limit"] / np.float32(_ROW_LIMIT)
     return Weights(
         keys=arrays["keys"],
         rows=rows,
