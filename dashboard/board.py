@@ -92,7 +92,7 @@ def ended() -> None:
     )
 
 
-@st.fragment(run_every=1.5, key="top_line")
+@st.fragment(run_every=3, key="top_line")
 def top_line() -> None:
     """Product, mode, data until, sources, unclaimed, who, time: on every page, always."""
     desk = current()

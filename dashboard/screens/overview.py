@@ -50,7 +50,7 @@ def read_board(visit: Visit) -> Board:
     return visit.desk.shared.get(("board", actor.user_id, actor.role, actor.office), 0.5, read)
 
 
-@st.fragment(run_every=1, key="counters")
+@st.fragment(run_every=1.5, key="counters")
 def counters() -> None:
     """Six counters that are filters, kept in the address; and the door for new rows."""
     visit = _visit()
@@ -107,7 +107,7 @@ def _steady(items: Sequence[ActionItem]) -> list[tuple[ActionItem, bool]]:
     return [(kept[k], k in by_key) for k in order if k in kept]
 
 
-@st.fragment(run_every=4, key="action_list")
+@st.fragment(run_every=5, key="action_list")
 def action_list() -> None:
     """待处理, steady while it is read."""
     visit = _visit()
@@ -229,7 +229,7 @@ def _main_act(visit: Visit, item: ActionItem) -> None:
         go("cases", id=item.case_id, **more)
 
 
-@st.fragment(run_every=5, key="around")
+@st.fragment(run_every=7, key="around")
 def around() -> None:
     """Help lane, warnings in force, sources."""
     visit = _visit()
@@ -271,7 +271,7 @@ def help_box(visit: Visit, calls: Sequence[dict[str, object]]) -> None:
             go("help")
 
 
-@st.fragment(run_every=15, key="pictures")
+@st.fragment(run_every=20, key="pictures")
 def pictures() -> None:
     """Volume and attitude, counties, kinds; slower, for nobody acts on a curve's second."""
     visit = _visit()

@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -289,11 +287,3 @@ def finish_open_tasks(tx: Any, case_id: int) -> None:
         .where(t.clocks.c.case_id == case_id, t.clocks.c.met_at.is_(None))
         .values(met_at=tx.now)
     )
-
-
-def test_nothing_waits_on_a_thread_after_closing(app: App) -> None:
-    app.close()
-    time.sleep(0.1)
-    assert [
-        x for x in threading.enumerate() if not x.daemon and x is not threading.main_thread()
-    ] == []
