@@ -245,6 +245,8 @@ class Gazetteer:
             by_hint = []
             beside = {o.adcode for o in others if 0 <= f.start - o.end <= 1}
             near = [e for e in near if e is first or any(_related(e.adcode, c) for c in beside)]
+            if first.level == "city":  # 湖南长沙 is the city, not the county of its name within it
+                near = [e for e in near if e is first or e.adcode[:4] != first.adcode[:4]]
             near.sort(key=lambda e: e is first)
         doubtful = f.name in self._homonyms or all(e.weak for e in entries)
         why = ""

@@ -207,3 +207,13 @@ def test_spans_do_not_overlap_and_codes_are_known(names: list[str]) -> None:
     for place in places:
         code = place.adcode
         assert code in ("", "100000") or division_name(code) or division_name(code[:6])
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("湖南长沙暴雨", "430100"), ("江西南昌暴雨", "360100"), ("长沙县暴雨", "430121")],
+)
+def test_a_city_named_after_its_province_is_not_the_county_of_its_name(
+    text: str, code: str
+) -> None:
+    assert code in {place.adcode for place in Gazetteer.load().find(text)}
