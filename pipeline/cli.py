@@ -83,7 +83,7 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LogFile(sys.stderr))),
     )
-    logging.basicConfig(level=number, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=number, format="%(message)s", stream=sys.stderr, force=True)
     for noisy in ("apprise", "alembic", "scrapy", "twisted", "httpx", "PIL", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -472,6 +472,7 @@ def main() -> None:
     """Entry point: our own errors become one clear line and exit code 1."""
     from nlp.errors import NlpError
 
+    configure_logs("warning")  # before any settings are read: logs never go to standard output
     try:
         app()
     except (TingfengError, NlpError) as error:

@@ -12,6 +12,7 @@ import structlog
 
 from nlp.annotator import Annotator, to_json_line
 from nlp.claims import read_claims
+from pipeline.errors import TingfengError
 
 log = structlog.get_logger("annotate")
 
@@ -22,7 +23,7 @@ _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
-class BadLines(Exception):
+class BadLines(TingfengError):
     """Some lines could not be read; the others were judged."""
 
 
