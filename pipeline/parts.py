@@ -181,7 +181,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
         app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
     )
     beats = Beats(app, "desk")
-    forgotten = 0.0
+    calmed, published, forgotten = Every(5), Every(10), Every(3600)
 
     def tell() -> None:
         """Notifying may wait on a slow mail server; the clocks must not wait with it."""
@@ -192,11 +192,11 @@ def desk_part(app: App, stop: threading.Event) -> None:
     while not stop.wait(0.5):
         now = app.now()
         attempt("sweep", partial(sweep, app.store, now, app.rules))
-        attempt("calm", lambda: _calm(app))
+        if calmed.is_due():  # it writes: an officer's act must not meet it twice a second
+            attempt("calm", lambda: _calm(app))
         attempt("relay", relay.run_once)
-        attempt("portal", partial(_publish, app, site))
-        if time.monotonic() - forgotten > 3600:
-            forgotten = time.monotonic()
+        attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
+        if forgotten.is_due():
             attempt("retention", lambda: forget(app))
         attempt("beat", lambda: beats(app.bus.lag("detect", [POSTS_ANNOTATED.name])))
 
@@ -210,14 +210,32 @@ def _calm(app: App) -> None:
         close_expired(tx)
 
 
-def _publish(app: App, site: Site) -> None:
-    """Write the public pages, then note on each release that its page is up."""
+class Every:
+    """True at the first question and then once per ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic() - seconds
+
+    def is_due(self) -> bool:
+        due = time.monotonic() - self._last >= self.seconds
+        if due:
+            self._last = time.monotonic()
+        return due
+
+
+def _publish(app: App, site: Site, *, even_so: bool) -> None:
+    """Write the public pages when a release waits for its page, then note that it is up.
+
+    ``even_so``: also without one, so that what has expired says so and a lost page comes back.
+    """
     from pipeline.desk.releases import confirm_portal, portal_waits
     from pipeline.portal.site import publish
 
     with app.store.read() as conn:
-        publish(conn, app.settings.portal_dir, site, app.now())
-        waits = portal_waits(conn)  # the same picture of the tables that was published
+        waits = portal_waits(conn)
+        if waits or even_so:  # both read the same picture of the tables
+            publish(conn, app.settings.portal_dir, site, app.now())
     if waits:
         with app.store.begin(app.now()) as tx:
             confirm_portal(tx, site.address_of)

@@ -15,7 +15,7 @@ from typing import Any
 
 import docx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from crawlers.drill.scenario import load_scenario
 from nlp.claims import load_library
@@ -245,7 +245,6 @@ def test_the_whole_way(app: App, clock: NightClock, rumour: dict[str, Any], tmp_
     with app.store.begin(step()) as tx:
         cases.watch_case(tx, DUTY, case_id)
     with app.store.begin(step(30)) as tx:
-        finish_open_tasks(tx, case_id)
         cases.close_case(tx, DUTY, case_id, "传播已平息")
     with app.store.begin(step()) as tx:
         add_lesson(tx, DUTY, case_id, "汛期先备水库口径", "气象台", clock.at + timedelta(days=7))
@@ -278,12 +277,3 @@ def test_the_whole_way(app: App, clock: NightClock, rumour: dict[str, Any], tmp_
         str(f.get("fact", "")).removeprefix("case_").removeprefix("assignment_") for f in facts
     }
     assert list(app.bus.read(ALERTS.name))
-
-
-def finish_open_tasks(tx: Any, case_id: int) -> None:
-    """Nothing is open: what the emergency path would still ask for is met by hand."""
-    tx.conn.execute(
-        update(t.clocks)
-        .where(t.clocks.c.case_id == case_id, t.clocks.c.met_at.is_(None))
-        .values(met_at=tx.now)
-    )
