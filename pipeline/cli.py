@@ -342,7 +342,10 @@ def doctor(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="annotate,pipeline,board,search,click or all")],
+    what: Annotated[str, typer.Argument(help="annotate,peers,pipeline,board,search,click or all")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="labelled files for peers; none = our corpus")
+    ] = None,
     n: Annotated[int, typer.Option(help="posts; 0 = the usual number")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -353,7 +356,7 @@ def bench(
     from pipeline.commands.benchmarks import run_benches
 
     names = [w.strip() for w in what.split(",") if w.strip()]
-    _report(run_benches(names, n), as_json)
+    _report(run_benches(names, n, files or ()), as_json)
 
 
 @dead_app.command("list")

@@ -33,11 +33,13 @@ def assign_folds(
     contents: NDArray[np.int32],
     folds: int,
     seed: int,
+    *,
+    everyone: bool = False,
 ) -> NDArray[np.int64]:
     """Fold of every row, -1 for a side-task row that resembles no guide row.
 
     A side-task row that is a near-copy of a guide row takes that row's fold, so that it leaves
-    the training data together with it.
+    the training data together with it. ``everyone``: side-task rows get folds of their own too.
     """
     links = _copies(sketches, exacts, contents) + _matters(rows, features)
     one, other = (np.array(side, np.int64) for side in zip(*links, strict=True))
@@ -45,7 +47,7 @@ def assign_folds(
     graph = sp.coo_matrix((np.ones(len(one)), (one, other)), shape=(n, n))
     _, group = connected_components(graph, directed=False)
     guide = np.array([row.guide for row in rows])
-    guided = np.unique(group[guide])
+    guided = np.unique(group if everyone else group[guide])
     shuffled = np.random.RandomState(seed).permutation(guided)
     fold_of = np.full(group.max() + 1, -1, np.int64)
     fold_of[shuffled] = np.arange(len(shuffled)) % folds

@@ -158,3 +158,9 @@ def _side_row(row: Mapping[str, Any]) -> LabelledText | None:
     if label in _EMOTION_AS_SENTIMENT and task == "emotion":
         labels["sentiment"] = TASKS["sentiment"].index(_EMOTION_AS_SENTIMENT[label])
     return LabelledText(text=str(row["text"]), set_name=source, labels=labels, raw=row)
+
+
+def own_corpus() -> list[Path]:
+    """The labelled files of our own writing that the package holds."""
+    folder = Path(__file__).with_name("corpus")
+    return [folder / "posts.jsonl", folder / "lookalikes.jsonl"]

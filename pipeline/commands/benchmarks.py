@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SettingsError
 
+PEERS = "peers"
 USUAL = {
     "annotate": 20_000,
     "pipeline": 20_000,
@@ -16,14 +18,36 @@ USUAL = {
 }
 
 
-def run_benches(names: Sequence[str], n: int = 0) -> Iterator[dict[str, Any]]:
-    """One row per bench. ``n``: posts, 0 = the usual number. Raises: SettingsError."""
-    wanted = list(USUAL) if "all" in names else list(names)
+def run_benches(
+    names: Sequence[str], n: int = 0, files: Sequence[Path] = ()
+) -> Iterator[dict[str, Any]]:
+    """One row per bench, for ``peers`` one per question and reader. ``n``: posts, 0 = the usual
+    number. ``files``: labelled texts for ``peers``, our corpus by default.
+
+    Raises: SettingsError, LabelledFileError.
+    """
+    known = [PEERS, *USUAL]
+    wanted = known if "all" in names else list(names)
     for name in wanted:
-        if name not in USUAL:
-            raise SettingsError(f"no bench {name!r}; choose from {', '.join(USUAL)} or all")
+        if name not in known:
+            raise SettingsError(f"no bench {name!r}; choose from {', '.join(known)} or all")
     for name in wanted:
-        yield {"bench": name, **_bench(name)(n or USUAL[name])}
+        if name == PEERS:
+            yield from ({"bench": name, **row} for row in _peers(files))
+        else:
+            yield {"bench": name, **_bench(name)(n or USUAL[name])}
+
+
+def _peers(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    from nlp.training.labelled import own_corpus
+    from nlp.training.peers import compare_with_peers
+
+    try:
+        yield from compare_with_peers(list(files) or own_corpus())
+    except ModuleNotFoundError as missing:
+        raise SettingsError(
+            f"{missing.name} is not installed; `make bench` installs what the comparison needs"
+        ) from missing
 
 
 def _bench(name: str) -> Callable[[int], dict[str, Any]]:
