@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp import weights as model_file
-from nlp.claims import ClaimIndex, KnownClaim, load_library
+from nlp.claims import ClaimIndex, KnownClaim, Thresholds, load_library
 from nlp.cues import find_cues
 from nlp.heads import HEAD, HEADS, SPANS, best_scores, chosen_labels, probabilities
 from nlp.lexicon import hazard_pairs, hazards_in
@@ -79,8 +79,7 @@ class Annotator:
         self._unsure = np.array([thresholds["unsure"][name] for name in _NAMES], np.float32)
         self._kernel, self._clean = _fastest_kernel(weights)
         self._gazetteer = Gazetteer.load()
-        self._claims = ClaimIndex(claims)
-        self._pairs = PairTable((hazard_pairs(), self._gazetteer.pairs, self._claims.pairs))
+        self.use_claims(claims)
         self._segmenter: Segmenter = segmenter()
         self._turn = threading.Lock()  # the kernel keeps scratch marks
 
@@ -94,6 +93,13 @@ class Annotator:
         """
         weights = model_file.load(model_path)
         return cls(weights, load_library() if claims is None else claims)
+
+    def use_claims(
+        self, claims: Sequence[KnownClaim], thresholds: Thresholds | None = None
+    ) -> None:
+        """Compare texts with these claims from now on. Call it between batches, not during one."""
+        self._claims = ClaimIndex(claims, self._gazetteer, thresholds=thresholds)
+        self._pairs = PairTable((hazard_pairs(), self._gazetteer.pairs, self._claims.pairs))
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Heads and sketch only, as columns: the fast path, no object per text."""
@@ -158,6 +164,7 @@ class Annotator:
             tokens = self._segmenter.search_tokens_of(words[i], clean)
             at = published[i] if published is not None else None
             hint = hints[i] if hints is not None else None
+            places = self._gazetteer.find(text, hint, of_places[i]) if speaks else ()
             annotations.append(
                 Annotation(
                     model=self.model_version,
@@ -170,8 +177,8 @@ class Annotator:
                     reasons=why[i],
                     unsure=_SUBSETS[unsure[i]],
                     hazards=hazards_in(text, of_hazards[i]) if speaks else (),
-                    places=self._gazetteer.find(text, hint, of_places[i]) if speaks else (),
-                    claims=self._claims.match(text, tokens, rumour, at, of_claims[i])
+                    places=places,
+                    claims=self._claims.match(text, tokens, rumour, at, of_claims[i], places)
                     if speaks and checkable[i]
                     else (),
                     warning=find_warning(text, at) if speaks else None,

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from heapq import nlargest
 from operator import add
 from typing import Literal
 
-from nlp import grams
+from nlp import claim_search, grams
 from nlp.claim_library import VERDICTS, KnownClaim, load_library, read_claims
 from nlp.particulars import Particulars, differences, read_particulars, related
 from nlp.places import Gazetteer
-from nlp.stance import stance
-from nlp.types import ClaimMatch
+from nlp.stance import denies, stance
+from nlp.types import ClaimMatch, Place
 
 __all__ = [
     "VERDICTS",
     "ClaimIndex",
     "KnownClaim",
+    "Thresholds",
     "load_library",
     "read_claims",
     "stance",
-    "suggest_threshold",
 ]
 
 SUGGEST = 0.21
@@ -53,25 +52,21 @@ MIN_CONTENT = 8
 MOST = 3
 """Claims suggested for one text at most."""
 MOST_TEXT = 2000
-MOST_CLAUSES = 48
-MOST_COMPARED = 400
-"""Bounds, so that no text is slow: characters read, clauses looked at, clauses times forms of
-claims compared (the most of 39,000 real posts: 384)."""
+"""Characters read of a text; what is compared is bounded in ``nlp.claim_search``."""
 
-_DENIES = re.compile(
-    r"没有?(?!想到)|未(?!来|成年)|并非|不是|不会|不能|无(?!法|数|人机|情)|取消|解除|虚惊|演练|排除|误"
-)
-"""In a clause whose claim has none of these: the post may say the opposite."""
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
 
-_LOWEST = 0.12
-"""No threshold is set below this: chance alone reaches it."""
-
-_GATE_SHARE = 0.10
-"""Share of a claim's pair weight that a text must hold to be compared at all."""
-_GATE_HITS = 3
-_GATE_MOST = 16
 _COMMON_PAIR = 4.5
 """Pairs of less weight (seen in more than about 1 post in 8) do not open the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which likeness a claim is shown (``suggest``) and may join by itself (``confirm``),
+    0-1. Measured anew by ``nlp.claim_calibration``."""
+
+    suggest: float = SUGGEST
+    confirm: float = CONFIRM
 
 
 @dataclass(slots=True)
@@ -83,6 +78,7 @@ class _Held:
     particulars: Particulars
     area: str
     day: date | None
+    numbers: frozenset[str]
 
 
 class ClaimIndex:
@@ -92,12 +88,12 @@ class ClaimIndex:
         self,
         claims: Iterable[KnownClaim],
         gazetteer: Gazetteer | None = None,
-        suggest: float = SUGGEST,
-        confirm: float = CONFIRM,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self._gazetteer = gazetteer or Gazetteer.load()
-        self._suggest = suggest
-        self._confirm = confirm
+        thresholds = thresholds or Thresholds()
+        self._suggest = thresholds.suggest
+        self._confirm = thresholds.confirm
         self._held: list[_Held] = []
         self._postings: dict[str, tuple[tuple[int, float], ...]] = {}
         postings: dict[str, list[tuple[int, float]]] = {}
@@ -128,6 +124,7 @@ class ClaimIndex:
         rumour: str = "none",
         at: datetime | None = None,
         starts: Sequence[int] | None = None,
+        places: Sequence[Place] | None = None,
     ) -> tuple[ClaimMatch, ...]:
         """Claims the text may repeat, ask about or deny, the most similar first, at most three.
 
@@ -135,25 +132,33 @@ class ClaimIndex:
         ``debunk``); a question or denial is never confirmed. ``at``: when the text was published;
         without it a claim that holds no figure or date is never confirmed. ``tokens`` is not
         needed by this matcher; it is part of the call so that another one may use it. ``starts``:
-        where ``pairs`` may stand in the text, if it is known already.
+        where ``pairs`` may stand in the text, and ``places``: what the gazetteer found in it, if
+        that is known already.
         """
+        if starts is not None and len(starts) < claim_search.GATE_HITS:
+            return ()
         if len(text) > MOST_TEXT:
             text = text[:MOST_TEXT]
-        candidates, hits = self._gate(text, starts)
-        if not candidates:
+        hits, end = claim_search.find_hits(text, self._postings, starts)
+        if len(hits) < claim_search.GATE_HITS:
+            return ()
+        worth = claim_search.candidates(hits, self._postings)
+        if not worth:
+            return ()
+        is_whole = end == len(text)
+        text = text[:end]
+        best = self._compare(text, worth, hits, self._suggest - QUESTION_EASE)
+        if not best:
             return ()
         asks = stance(text) != "repeat" or rumour in ("question", "debunk")
         threshold = self._suggest - QUESTION_EASE if asks else self._suggest
-        best = self._compare(text, candidates, hits, threshold)
-        if not best:
-            return ()
-        post = read_particulars(text, self._gazetteer)
+        post = read_particulars(text, self._gazetteer, places)
         ranked = []
         for number, (score, clause) in best.items():
             likeness = score * _place_factor(self._held[number].particulars, post)
             if likeness >= threshold:
                 ranked.append((-likeness, number, score, clause))
-        firm = not asks and grams.content_length(text) >= MIN_CONTENT
+        firm = is_whole and not asks and grams.content_length(text) >= MIN_CONTENT
         return tuple(
             self._judge(self._held[number], -likeness, score, clause, post, at, firm)
             for likeness, number, score, clause in sorted(ranked)[:MOST]
@@ -180,61 +185,41 @@ class ClaimIndex:
             found_places = self._gazetteer.find(claim.place)
             area = found_places[0].adcode[:6] if found_places else ""
         pair_mass = sum(map(grams.weight, pairs)) or 1.0
-        return _Held(claim, vectors, pairs, pair_mass, particulars, area, _day(claim.date))
-
-    def _gate(self, text: str, starts: Sequence[int] | None) -> tuple[list[int], frozenset[str]]:
-        """Numbers of the claims worth comparing, and the pairs met; most posts end here."""
-        postings = self._postings
-        if starts is None:
-            hits = frozenset(postings.keys() & set(map(add, text, text[1:])))
-        elif len(starts) < _GATE_HITS:
-            return [], frozenset()
-        else:
-            hits = frozenset(postings.keys() & {text[start : start + 2] for start in starts})
-        if len(hits) < _GATE_HITS:
-            return [], hits
-        shares: dict[int, float] = {}
-        for pair in hits:
-            for number, share in postings[pair]:
-                shares[number] = shares.get(number, 0.0) + share
-        worth = [number for number, share in shares.items() if share >= _GATE_SHARE]
-        if len(worth) > _GATE_MOST:
-            worth = nlargest(_GATE_MOST, worth, key=shares.__getitem__)
-        return worth, hits
+        return _Held(
+            claim, vectors, pairs, pair_mass, particulars, area, _day(claim.date),
+            frozenset(_DIGITS.findall(whole)),
+        )  # fmt: skip
 
     def _compare(
-        self, text: str, candidates: list[int], hits: frozenset[str], threshold: float
+        self, text: str, worth: list[int], hits: claim_search.Hits, threshold: float
     ) -> dict[int, tuple[float, str]]:
         """Claim number -> (cosine, clause) of its best clause, where that reaches a threshold."""
         best: dict[int, tuple[float, str]] = {}
-        forms = [
-            (number, form, form_mass, threshold * threshold * form_mass)
-            for number in candidates
-            for form, form_mass in self._held[number].forms
-        ]
-        least = min(needed for _, _, _, needed in forms)
-        looked_at = 0
-        left = max(MOST_COMPARED, len(forms))
-        for clause in grams.clauses(text):
-            if len(hits.intersection(map(add, clause, clause[1:]))) < 2:
-                continue
-            looked_at += 1
-            if looked_at > MOST_CLAUSES or left < len(forms):
-                break
+        counts = [len(self._held[number].forms) for number in worth]
+        forms = {
+            number: [
+                (form, form_mass, threshold * threshold * form_mass)
+                for form, form_mass in self._held[number].forms
+            ]
+            for number in worth
+        }
+        least = min(needed for found in forms.values() for _, _, needed in found)
+        plan = claim_search.plan(text, hits, self._postings, worth, counts)
+        for clause, numbers in plan.items():
             found = grams.grams(clause)
             known = found & self._grams  # most grams of a post stand in no claim
             if grams.mass(known) < least:
                 continue  # nor can any part of it be enough
-            left -= len(forms)
             length = 0.0
-            for number, form, form_mass, needed in forms:
-                shared = grams.mass(form & known)
-                if shared < needed:
-                    continue  # the cosine is at most the root of shared / form_mass
-                length = length or grams.mass(found)
-                score = shared / math.sqrt(form_mass * length)
-                if score >= threshold and score > best.get(number, (0.0, ""))[0]:
-                    best[number] = (score, clause)
+            for number in numbers:
+                for form, form_mass, needed in forms[number]:
+                    shared = grams.mass(form & known)
+                    if shared < needed:
+                        continue  # the cosine is at most the root of shared / form_mass
+                    length = length or grams.mass(found)
+                    score = shared / math.sqrt(form_mass * length)
+                    if score >= threshold and score > best.get(number, (0.0, ""))[0]:
+                        best[number] = (score, clause)
         return best
 
     def _judge(
@@ -248,8 +233,12 @@ class ClaimIndex:
         firm: bool,
     ) -> ClaimMatch:
         differs = differences(held.particulars, post, held.area)
-        if _DENIES.search(clause) and not _DENIES.search(held.claim.claim):
+        if denies(clause, held.claim.claim):
             differs = (*differs, "语气：帖文有否定或转折的字眼")
+        if held.day is not None:
+            differs = (*differs, *_other_times(held.day, held.particulars, post))
+        if not any(said.startswith("数字") for said in differs):
+            differs = (*differs, *_other_numbers(held.numbers, clause))
         sure = (
             firm
             and score >= self._confirm
@@ -278,6 +267,29 @@ def _day(said: str) -> date | None:
         return None
 
 
+def _other_times(day: date, claim: Particulars, post: Particulars) -> Iterator[str]:
+    """Years and days named in a post that are not those when the claim was looked into."""
+    if not claim.days:
+        far = []
+        for month, number in sorted(post.days):
+            apart = abs((month - day.month) * 30 + number - day.day)
+            if month and min(apart, 365 - apart) > FRESH.days:
+                far.append(f"{month}月{number}日")
+        if far:
+            yield f"日期：帖文{'、'.join(far)}，库中{day:%Y-%m-%d}核查"
+    years = post.years - claim.years - {day.year}
+    if years and not (claim.years and not claim.years & post.years):  # that one is named already
+        told = "、".join(f"{year}年" for year in sorted(years))
+        yield f"年份：帖文{told}，库中{day:%Y-%m-%d}核查"
+
+
+def _other_numbers(numbers: frozenset[str], clause: str) -> Iterator[str]:
+    """Numbers with a unit we do not know (110千伏, 1号线) that are not the claim's."""
+    strange = set(_DIGITS.findall(clause)) - numbers
+    if numbers and strange:
+        yield f"数字：帖文{'、'.join(sorted(strange))}，库中{'、'.join(sorted(numbers))}"
+
+
 def _grounded(held: _Held, post: Particulars, score: float, at: datetime | None) -> bool:
     """Whether time, place and figures pin the post to this claim and no later true event."""
     figures = held.particulars.figures
@@ -292,24 +304,3 @@ def _grounded(held: _Held, post: Particulars, score: float, at: datetime | None)
     if score >= COPY:
         return True
     return repeats_figures and (not held.area or bool(post.places))
-
-
-def suggest_threshold(
-    claims: Iterable[KnownClaim], background: Iterable[str], share: float = 1 / 200
-) -> float:
-    """The lowest threshold at which at most ``share`` of ordinary posts get a suggestion.
-
-    ``background``: some thousand weather posts that repeat none of the claims. For
-    ``ClaimIndex(claims, suggest=...)``, to be set anew when the library doubles. Raises
-    ValueError without background.
-    """
-    index = ClaimIndex(claims, suggest=_LOWEST)
-    scores = []
-    for text in background:
-        found = index.match(text)
-        ease = QUESTION_EASE if found and stance(text) != "repeat" else 0.0
-        scores.append(found[0].similarity + ease if found else 0.0)
-    if not scores:
-        raise ValueError("no background posts: give a file of ordinary weather posts")
-    scores.sort(reverse=True)
-    return round(max(scores[min(int(share * len(scores)), len(scores) - 1)], _LOWEST) + 1e-4, 4)

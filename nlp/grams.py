@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain, repeat
 from operator import add
@@ -58,24 +58,28 @@ def clauses(text: str) -> list[str]:
     Punctuation cuts; short parts are joined with what follows, each start once, so that a claim
     of two short parts in the middle of chatter is found whole.
     """
-    parts = pieces(text)
-    if not parts:
-        return []
-    made: dict[str, None] = {}
+    return list(runs(pieces(text)))
+
+
+def runs(parts: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The clauses of ``clauses`` with the parts each is made of: ``parts[first:end]``."""
+    made: dict[str, tuple[int, int]] = {}
     for first in range(len(parts)):
         joined = ""
+        end = first
         for part in parts[first:]:
             if joined and len(joined) + len(part) > MAX_CLAUSE:
                 break
             joined += part
+            end += 1
             if len(joined) >= MIN_CLAUSE:
-                made[joined[: MAX_CLAUSE * 2]] = None
+                made.setdefault(joined[: MAX_CLAUSE * 2], (first, end))
         if len(joined) < MIN_CLAUSE and first == 0:
-            made["".join(parts)[: MAX_CLAUSE * 2]] = None
+            made["".join(parts)[: MAX_CLAUSE * 2]] = (0, len(parts))
     whole = "".join(parts)
-    if len(whole) <= MAX_CLAUSE * 2:
-        made[whole] = None
-    return list(made)
+    if parts and len(whole) <= MAX_CLAUSE * 2:
+        made.setdefault(whole, (0, len(parts)))
+    return made
 
 
 def grams(clause: str) -> frozenset[str]:

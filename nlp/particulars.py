@@ -6,16 +6,18 @@ A true event may read like an old rumour word for word, but for its day, its pla
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from nlp.lexicon.divisions import division_name
 from nlp.places import Gazetteer
+from nlp.types import Place
 
 _DIGITS = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7,
            "八": 8, "九": 9}  # fmt: skip
 _TENS = {"十": 10, "百": 100, "千": 1000, "万": 10000, "亿": 100000000}
-_NUMBER = r"(?:\d+(?:\.\d+)?[万亿千百]?|[零〇一二两三四五六七八九十百千万]{1,7})"
+_NUMBER = r"(?:(?<!\d)\d{1,9}(?:\.\d{1,4})?[万亿千百]?|[零〇一二两三四五六七八九十百千万]{1,7})"
 _UNITS = (
     r"毫米|厘米|公里|千米|米|级|度|℃|°c|摄氏度|立方|个小时|小时|分钟|天|人|名|个|辆|栋|户|架|艘|层|"
     r"死|伤|失踪|死亡|遇难|岁|倍|%|年一遇|号台风|年|万|点|时|mm|cm|m|km"
@@ -69,8 +71,14 @@ class Particulars:
     spots: frozenset[str] = frozenset()
 
 
-def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
-    """Figures, dates and division codes of a text."""
+def read_particulars(
+    text: str, gazetteer: Gazetteer, places_found: Iterable[Place] | None = None
+) -> Particulars:
+    """Figures, dates and division codes of a text.
+
+    ``places_found``: what the gazetteer found in this very text, if that is known already;
+    a place that stands in no text (an account's) says nothing about a claim.
+    """
     figures: dict[str, set[float]] = {}
     for match in _FIGURE.finditer(text):
         value = number(match.group(1))
@@ -90,7 +98,9 @@ def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
             days.add((int(match.group(2)), int(match.group(3))))
     places: set[str] = set()
     spots: set[str] = set()
-    for place in gazetteer.find(text):
+    for place in gazetteer.find(text) if places_found is None else places_found:
+        if place.start < 0:
+            continue
         if place.adcode == "100000" or place.level == "region":
             continue
         if place.adcode:
@@ -108,13 +118,13 @@ def read_particulars(text: str, gazetteer: Gazetteer) -> Particulars:
 
 def _narrowest(codes: set[str]) -> frozenset[str]:
     """Without divisions that hold another one of them: 河南夏邑 is about 夏邑."""
+    holders = {f"{code[:size]:0<6}" for code in codes for size in (2, 4)}
     return frozenset(
         code
         for code in codes
-        if not any(
-            other != code
-            and len(code.rstrip("0")) < len(other.rstrip("0"))
-            and related(code, other)
+        if code not in holders
+        or not any(
+            other != code and other.startswith(code[: 2 if code.endswith("0000") else 4])
             for other in codes
         )
     )

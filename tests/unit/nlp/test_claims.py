@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nlp.claim_calibration import suggest_threshold
 from nlp.claims import (
     VERDICTS,
     ClaimIndex,
     KnownClaim,
+    Thresholds,
     load_library,
     read_claims,
     stance,
-    suggest_threshold,
 )
 from nlp.errors import ClaimFileError
 from nlp.types import HAZARDS, ClaimMatch
@@ -185,13 +186,14 @@ def test_inactive_claims_are_not_matched() -> None:
 
 def test_threshold_is_set_from_ordinary_posts() -> None:
     background = [row["text"] for row in _rows("place_posts.jsonl")]
-    lenient = suggest_threshold(LIBRARY.values(), background, share=0.05)
-    strict = suggest_threshold(LIBRARY.values(), background, share=0.0)
+    claims = list(LIBRARY.values())
+    lenient = suggest_threshold(claims, background, share=0.05)
+    strict = suggest_threshold(claims, background, share=0.0)
     assert lenient <= strict
-    index = ClaimIndex(LIBRARY.values(), suggest=strict)
+    index = ClaimIndex(claims, thresholds=Thresholds(strict))
     assert not any(index.match(text) for text in background)
-    with pytest.raises(ValueError, match="background"):
-        suggest_threshold(LIBRARY.values(), [])
+    with pytest.raises(ValueError, match="ordinary"):
+        suggest_threshold(claims, [])
 
 
 @pytest.mark.parametrize(
