@@ -156,6 +156,7 @@ def _top_markup(desk: Desk, actor: Actor) -> Safe:
         pieces.append(span("求助未转 ", tag("b", str(top.help_waiting)), cls="warnword"))
     if top.failed_deliveries:
         pieces.append(span(f"通知失败 {top.failed_deliveries}", cls="warnword"))
+    pieces += [span(note, cls="warnword") for note in top.notes]
     role = actor.role.label if actor.role else ""
     local = words.beijing(now)
     pieces += [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import threading
 import warnings as python_warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,12 +71,17 @@ class Scores:
 class Annotator:
     """A model with the word lists and claims beside it. Load once per process."""
 
-    def __init__(self, weights: model_file.Weights, claims: Sequence[KnownClaim]) -> None:
+    def __init__(
+        self,
+        weights: model_file.Weights,
+        claims: Sequence[KnownClaim],
+        levels: Mapping[str, float] | None = None,
+    ) -> None:
         self.model_version = weights.version
         self.card: dict[str, Any] = weights.card
-        thresholds = weights.card["thresholds"]
-        self._irrelevant: float = thresholds["irrelevant"]
-        self._unsure = np.array([thresholds["unsure"][name] for name in _NAMES], np.float32)
+        level = own_levels(weights.card) | dict(levels or {})
+        self._irrelevant: float = level["irrelevant"]
+        self._unsure = np.array([level[f"unsure.{name}"] for name in _NAMES], np.float32)
         self._kernel, self._clean = _fastest_kernel(weights)
         self._gazetteer = Gazetteer.load()
         self.use_claims(claims)
@@ -85,14 +90,18 @@ class Annotator:
 
     @classmethod
     def load(
-        cls, model_path: Path | None = None, claims: Sequence[KnownClaim] | None = None
+        cls,
+        model_path: Path | None = None,
+        claims: Sequence[KnownClaim] | None = None,
+        levels: Mapping[str, float] | None = None,
     ) -> Annotator:
-        """The shipped model and claim library, or others.
+        """The shipped model and claim library, or others. ``levels``: thresholds to use instead
+        of the model's own, named as in ``own_levels``.
 
         Raises ModelMissing or ModelUnreadable: without a model nothing is guessed.
         """
         weights = model_file.load(model_path)
-        return cls(weights, load_library() if claims is None else claims)
+        return cls(weights, load_library() if claims is None else claims, levels)
 
     def use_claims(
         self, claims: Sequence[KnownClaim], thresholds: Thresholds | None = None
@@ -210,6 +219,15 @@ class Annotator:
                 }
             )
         return reasons
+
+
+def own_levels(card: Mapping[str, Any]) -> dict[str, float]:
+    """The thresholds a model came with: ``irrelevant``, ``unsure.kind`` and so on."""
+    given = card["thresholds"]
+    return {
+        "irrelevant": float(given["irrelevant"]),
+        **{f"unsure.{name}": float(given["unsure"][name]) for name in _NAMES},
+    }
 
 
 @contextmanager

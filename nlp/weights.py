@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +40,7 @@ HIDDEN_AT = COLUMNS + 1
 LINE = 32  # rows are padded to so many columns: 64 bytes, one cache line
 
 _FORMAT = "tingfeng-annotator/1"
+_ARRAYS = ("keys", "table", "limit", "hidden_bias", "output", "bias")
 _ROW_LIMIT = 30_000  # of 32,767: sums of rows are kept in 32 bits
 
 
@@ -120,7 +123,23 @@ def load(path: Path | None = None) -> Weights:
 
     Raises ModelMissing when there is none and ModelUnreadable when it cannot be used.
     """
-    path = shipped_path() if path is None else path
+    arrays, card = _read(shipped_path() if path is None else path, _ARRAYS)
+    return _unpack(arrays, card)
+
+
+def read_card(path: Path | None = None) -> dict[str, Any]:
+    """Only the card of a model file: version, data, scores, thresholds. Raises as ``load``."""
+    return _read(shipped_path() if path is None else path, ())[1]
+
+
+def read_table(path: Path | None = None) -> NDArray[np.float32]:
+    """The table as ``pack`` was given it, ``(V, HIDDEN_AT + H)``, but for rounding."""
+    arrays, _ = _read(shipped_path() if path is None else path, ("table", "limit"))
+    share = arrays["table"].astype(np.float32) / 127
+    return np.asarray(np.sign(share) * share**2 * arrays["limit"], np.float32)
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if not path.is_file():
         raise ModelMissing(
             f"no trained model at {path.name}; run `tingfeng train FILES` to make one, "
@@ -128,11 +147,11 @@ def load(path: Path | None = None) -> Weights:
         )
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        card = json.loads(arrays.pop("card").tobytes())
+            card = json.loads(stored["card"].tobytes())
+            arrays = {name: stored[name] for name in names}
         labels = {head.name: list(head.labels) for head in HEADS}
         if card["format"] != _FORMAT or card["labels"] != labels:
             raise ModelUnreadable(f"{path.name} was made by another version; train again")
-        return _unpack(arrays, card)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return arrays, card
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelUnreadable(f"{path.name} is damaged ({error}); train again") from error

@@ -30,8 +30,8 @@ from pipeline.settings import Settings
 from pipeline.store.sql import Store, sqlite_url
 
 if TYPE_CHECKING:
-    from nlp.annotator import Annotator
     from nlp.claims import KnownClaim
+    from pipeline.current import CurrentAnnotator
     from pipeline.stages.detect import Detector
     from pipeline.stages.ingest import Ingest
 
@@ -174,13 +174,16 @@ class App:
     def known_claims(self) -> list[KnownClaim]:
         """The active claims of the library: shipped, own, imported."""
         with self.store.read() as conn:
-            return desk_claims.active_claims(conn)
+            return desk_claims.active_claims(conn, self.now())
 
-    def annotator(self) -> Annotator:
-        """The annotator with the library's active claims. Raises: nlp.errors.ModelMissing."""
-        from nlp.annotator import Annotator  # numba: 100 MB that most processes can do without
+    def annotator(self) -> CurrentAnnotator:
+        """The model people chose, with the library's active claims; follows their changes.
 
-        return Annotator.load(claims=self.known_claims())
+        Raises: nlp.errors.ModelMissing when not even the shipped model is there.
+        """
+        from pipeline.current import CurrentAnnotator
+
+        return CurrentAnnotator(self)
 
     def detector(self) -> Detector:
         """The event detector, its memory rebuilt from the store."""

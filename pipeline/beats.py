@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy import delete, insert
@@ -32,14 +33,21 @@ def beat(app: App, part: str, lag: int = 0, note: str = "") -> None:
 class Beats:
     """At most one beat every few seconds, whoever asks."""
 
-    def __init__(self, app: App, part: str, every_s: float = 3.0) -> None:
-        self.app, self.part, self.every_s = app, part, every_s
+    def __init__(
+        self,
+        app: App,
+        part: str,
+        every_s: float = 3.0,
+        *,
+        note: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.app, self.part, self.every_s, self.note = app, part, every_s, note
         self._last = 0.0
 
     def __call__(self, lag: int = 0, note: str = "") -> None:
         if time.monotonic() - self._last >= self.every_s:
             self._last = time.monotonic()
-            beat(self.app, self.part, lag, note)
+            beat(self.app, self.part, lag, note or self.note())
 
 
 async def until(stop: threading.Event, ended: asyncio.Event | None = None) -> None:

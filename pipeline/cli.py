@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO, cast
 import structlog
 import typer
 
-from pipeline.errors import TingfengError
+from pipeline.errors import SettingsError, TingfengError
 from pipeline.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -33,6 +33,10 @@ user_app = typer.Typer(no_args_is_help=True, help="People and their roles.")
 app.add_typer(dead_app, name="dead")
 app.add_typer(audit_app, name="audit")
 app.add_typer(user_app, name="user")
+claims_app = typer.Typer(no_args_is_help=True, help="Known claims: import, set thresholds anew.")
+app.add_typer(claims_app, name="claims")
+model_app = typer.Typer(no_args_is_help=True, help="Which trained model judges.")
+app.add_typer(model_app, name="model")
 
 Config = Annotated[Path, typer.Option("--config", help="folder of settings and data")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, nothing else")]
@@ -207,17 +211,37 @@ def annotate(
 
 @app.command()
 def train(
-    files: Annotated[list[Path], typer.Argument(exists=True, help="labelled JSON lines, .gz too")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(exists=True, help="labelled JSON lines, .gz too"),
+    ] = None,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="default: the shipped model")
     ] = None,
+    with_corrections: Annotated[
+        bool, typer.Option(help="learn from officers' corrections; makes a challenger")
+    ] = False,
+    config: Config = DEFAULT_HOME,
     seed: int = 7,
     as_json: Json = False,
 ) -> None:
     """Train the annotator from labelled files and write its model card.
 
-    Example: tingfeng train gold.jsonl.gz written/*.jsonl --out model.npz
+    With --with-corrections the result is a challenger in the data folder that judges nothing
+    until `tingfeng model use` or a person on the admin page puts it to work. Without files the
+    model in use is moved by the corrections.
+
+    Examples: tingfeng train gold.jsonl.gz written/*.jsonl --out model.npz;
+    tingfeng train --with-corrections --config var
     """
+    if with_corrections:
+        from pipeline.app import build
+        from pipeline.commands.models import train_challenger
+
+        _report(train_challenger(build(settings_of(config)), files or [], seed=seed), as_json)
+        return
+    if not files:
+        raise SettingsError("name labelled files to train from, or add --with-corrections")
     from nlp.training.train import train_model
 
     report = train_model(files, out_file, seed=seed)
@@ -226,14 +250,32 @@ def train(
 
 @app.command()
 def evaluate(
-    files: Annotated[list[Path], typer.Argument(exists=True, help="labelled JSON lines, .gz too")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(exists=True, help="labelled JSON lines, .gz too")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="default: the shipped model")] = None,
+    challenger: Annotated[
+        str, typer.Option(help="version of a trained model to compare with the one in use")
+    ] = "",
+    config: Config = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Score the annotator per head and file: accuracy, macro-F1, calibration error, n.
 
-    Example: tingfeng evaluate dev/*.jsonl.gz --json
+    With --challenger: the model in use beside another one, on the files and on the corrections
+    that were held back from training, differences with 95 % intervals.
+
+    Examples: tingfeng evaluate dev/*.jsonl.gz --json;
+    tingfeng evaluate --challenger 2026-11-24-1a2b3c4d --config var
     """
+    if challenger:
+        from pipeline.app import build
+        from pipeline.commands.models import compare
+
+        _report(compare(build(settings_of(config)), challenger, files or []), as_json)
+        return
+    if not files:
+        raise SettingsError("name labelled files to score on, or a --challenger")
     from nlp.training.evaluate import evaluate_model
 
     _report(evaluate_model(files, model), as_json)
@@ -469,6 +511,85 @@ def user_reset(name: str, config: Config = DEFAULT_HOME) -> None:
 
     password = admin_users(settings_of(config)).reset(name)
     typer.echo(f"{name}: one-time password {password}")
+
+
+@model_app.command("list")
+def model_list(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
+    """The shipped model and those trained here. Example: tingfeng model list"""
+    from pipeline.app import build
+    from pipeline.commands import models
+
+    _report(models.listed(build(settings_of(config))), as_json)
+
+
+By = Annotated[str, typer.Option("--by", help="account of the person who decides")]
+Reason = Annotated[str, typer.Option("--reason", help="why; it stays in the audit")]
+
+
+@model_app.command("use")
+def model_use(version: str, by: By, reason: Reason, config: Config = DEFAULT_HOME) -> None:
+    """Let another model judge; workers take it up within seconds.
+
+    Example: tingfeng model use 2026-11-24-1a2b3c4d --by zhangsan --reason 传言判读明显更好
+    """
+    from pipeline.app import build
+    from pipeline.commands import models
+
+    name = models.use(build(settings_of(config)), version, by, reason)
+    typer.echo(f"in use: {name}; the way back: tingfeng model back")
+
+
+@model_app.command("back")
+def model_back(by: By, reason: Reason, config: Config = DEFAULT_HOME) -> None:
+    """Return to the model before. Example: tingfeng model back --by zhangsan --reason 误报增多"""
+    from pipeline.app import build
+    from pipeline.commands import models
+
+    typer.echo(f"in use: {models.back(build(settings_of(config)), by, reason)}")
+
+
+@claims_app.command("import")
+def claims_import(
+    origins: Annotated[list[str], typer.Argument(help="files or addresses with ClaimReview")],
+    config: Config = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Take in what others have looked into (schema.org ClaimReview, JSON-LD).
+
+    Example: tingfeng claims import https://example.org/claimreview.json --config DIR
+    """
+    from pipeline.commands.claims import import_claims
+
+    failed = False
+    for one in import_claims(settings_of(config), origins):
+        failed = failed or bool(one.problem) or (one.refused > 0 and one.refused == one.read)
+        if as_json:
+            out(one.as_dict())
+        else:
+            typer.echo(
+                f"{one.origin}: read {one.read}, added {one.added}, known {one.known},"
+                f" refused {one.refused}" + (f"; {one.problem}" if one.problem else "")
+            )
+        for reason in one.reasons:
+            say(f"{one.origin}: {reason}")
+    raise typer.Exit(1 if failed else 0)
+
+
+@claims_app.command("calibrate")
+def claims_calibrate(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, help="JSON lines: {text} and {text, claim, role}")
+    ],
+    config: Config = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Set the thresholds of claim matching anew, from ordinary posts and from known repeats.
+
+    Example: tingfeng claims calibrate ordinary.jsonl repeats.jsonl --config DIR
+    """
+    from pipeline.commands.claims import calibrate_claims
+
+    _report([calibrate_claims(settings_of(config), files)], as_json)
 
 
 def main() -> None:

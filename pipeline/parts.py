@@ -118,8 +118,10 @@ def annotate_part(app: App, stop: threading.Event) -> None:
     """posts.raw -> posts.annotated."""
     from pipeline.stages.annotate import Annotate
 
-    stage = Annotate(app.bus, app.annotator(), app.clock)
-    work(app, stop, "annotate", POSTS_RAW.name, stage, app.settings.annotate_batch)
+    annotator = app.annotator()
+    stage = Annotate(app.bus, annotator, app.clock)
+    beats = Beats(app, "annotate", note=lambda: annotator.problem)
+    work(app, stop, "annotate", POSTS_RAW.name, stage, app.settings.annotate_batch, beats)
 
 
 def index_part(app: App, stop: threading.Event) -> None:
@@ -148,9 +150,10 @@ def work(
     topic: str,
     handler: Callable[[Sequence[Message]], None],
     batch: int,
+    beats: Beats | None = None,
 ) -> None:
     """Run a worker until ``stop``."""
-    beats = Beats(app, stage)
+    beats = beats or Beats(app, stage)
     gc.collect()
     gc.freeze()  # the model and the memory of events are not garbage; do not look at them again
     Worker(
@@ -170,6 +173,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
     """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
     from pipeline.notify import Notifier, load_receivers
     from pipeline.portal.site import Site
+    from pipeline.stages.drift import count_days
     from pipeline.stages.relay import Relay
     from pipeline.stages.sweep import sweep
 
@@ -181,7 +185,7 @@ def desk_part(app: App, stop: threading.Event) -> None:
         app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
     )
     beats = Beats(app, "desk")
-    calmed, published, forgotten = Every(5), Every(10), Every(3600)
+    calmed, published, forgotten, counted = Every(5), Every(10), Every(3600), Every(3600)
 
     def tell() -> None:
         """Notifying may wait on a slow mail server; the clocks must not wait with it."""
@@ -198,6 +202,8 @@ def desk_part(app: App, stop: threading.Event) -> None:
         attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
         if forgotten.is_due():
             attempt("retention", lambda: forget(app))
+        if counted.is_due():
+            attempt("drift", lambda: count_days(app.store, app.index, app.now()))
         attempt("beat", lambda: beats(app.bus.lag("detect", [POSTS_ANNOTATED.name])))
 
 

@@ -69,6 +69,17 @@ class Settings(BaseSettings):
     dead_share_limit: float = Field(
         0.2, gt=0, le=1, description="a stage stops when more than this share is refused"
     )
+    thresholds: dict[str, float] = Field(
+        {},
+        description="instead of the model's own: unsure.kind, unsure.sentiment, unsure.urgency, "
+        "unsure.rumour, irrelevant (probabilities); 管理 → 判读 shows what each gives",
+    )
+    drift_unsure: float = Field(
+        0.05, gt=0, le=1, description="notice when the share of unsure posts rose by more"
+    )
+    drift_mix: float = Field(
+        0.05, gt=0, le=1, description="notice when label mix or words moved by more bits"
+    )
     annotate_batch: int = Field(500, ge=1, le=5000, description="posts judged in one pass")
     lease_seconds: float = Field(
         10, gt=0, description="a silent worker loses its partitions after so many seconds"
@@ -83,6 +94,17 @@ class Settings(BaseSettings):
     def _six_digits(cls, value: str) -> str:
         if len(value) != 6 or not value.isdigit():
             raise ValueError("write the 6-digit division code, as 450100")
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
+        known = {"irrelevant", *(f"unsure.{h}" for h in ("kind", "sentiment", "urgency", "rumour"))}
+        for name, level in value.items():
+            if name not in known:
+                raise ValueError(f"no threshold {name!r}; there are {', '.join(sorted(known))}")
+            if not 0 <= level <= 1:
+                raise ValueError(f"{name} is a probability: write a number from 0 to 1")
         return value
 
     @model_validator(mode="after")
@@ -100,6 +122,11 @@ class Settings(BaseSettings):
     def portal_address(self) -> str:
         """Where the public reads releases, without a slash at the end."""
         return (self.portal_url or f"{self.desk_address}/portal").rstrip("/")
+
+    @property
+    def models_dir(self) -> Path:
+        """Models that were trained here."""
+        return self.home / "models"
 
     @property
     def posts_db(self) -> Path:

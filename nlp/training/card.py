@@ -120,6 +120,19 @@ def _confusions(card: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def _adapted(card: dict[str, Any]) -> list[str]:
+    """A model that officers' corrections moved: what follows is about the one it came from."""
+    moved = card.get("adapted")
+    if not moved:
+        return []
+    counts = ", ".join(f"{head} {n}" for head, n in moved["corrections"].items())
+    return [
+        f"**Moved from `{moved['from']}` by officers' corrections** ({counts}); the scores below",
+        "are that model's. Compare them with `tingfeng evaluate --challenger`.",
+        "",
+    ]
+
+
 def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = None) -> None:
     """Write ``MODEL_CARD.md``. ``failures``: lines on hard examples that the model gets wrong."""
     lines = [
@@ -134,6 +147,7 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
         "The hidden layer is a student: beside people's labels it learns what a teacher, the mean",
         "of four networks and the linear view, makes of texts that nobody labelled by the guide.",
         "",
+        *_adapted(card),
         "## Data",
         "",
         "| set | texts | licence |",

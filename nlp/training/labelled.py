@@ -60,6 +60,7 @@ LICENCES = {
     "ced": "to be cited: thunlp Chinese_Rumor_Dataset",
     "weibo_mm17": "to be cited: Jin et al. 2017",
     "weibo2018": "none stated",
+    "corrections": "officers' corrections; texts belong to their authors; not distributed",
     "unlabelled": "texts belong to their authors; labelled by the teacher only; not distributed",
 }
 

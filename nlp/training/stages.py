@@ -40,6 +40,7 @@ TEACHER_HIDDEN = (45, 45, 45, 45)  # units of each network; their mean teaches
 STUDENT_HIDDEN = (45, 45, 45)  # side by side they are the hidden layer that ships
 SIDE_WEIGHT = 0.2
 OWN_WEIGHT = 2.0  # our own texts speak as Nanning does, and are fewer than the real ones
+CORRECTED_WEIGHT = 2.0  # an officer looked at exactly this post, because the machine was wrong
 BALANCE = 0.5  # exponent of the class weights in the hidden layer; 1 = fully balanced
 
 UNLABELLED_WEIGHT = 1.0  # of the teacher's word on a text with no label of any kind
@@ -69,6 +70,7 @@ class Labels:
         guide = np.array([row.guide for row in rows])
         own = np.array([row.own for row in rows])
         weight = np.where(own, OWN_WEIGHT, np.where(guide, 1.0, SIDE_WEIGHT))
+        weight[[row.set_name == "corrections" for row in rows]] = CORRECTED_WEIGHT
         taught = np.array([_taught_weight(row) for row in rows], np.float32)
         return cls(number, weight, guide, own, taught)
 

@@ -40,6 +40,7 @@ def train_model(
     files: Sequence[Path],
     out: Path | None = None,
     *,
+    corrections: Sequence[LabelledText] = (),
     today: date | None = None,
     seed: int = 7,
     progress: Progress = lambda _: None,
@@ -49,14 +50,15 @@ def train_model(
 
     Returns cross-validated rows ``set, head, accuracy, macro_f1, ece, n, half_interval, model``,
     ``set`` being ``real``, ``natural`` (real posts in natural proportion) or ``own``, and a row
-    ``help`` each. Same files, seed and machine give
+    ``help`` each. ``corrections``: officers' labels to learn from beside the files
+    (``nlp.training.corrections``). Same files, seed and machine give
     the same weights bit for bit; ``today`` (default: today in UTC) is only written down.
 
     Raises LabelledFileError for files that cannot be used.
     """
     out = model_file.shipped_path() if out is None else out
     today = datetime.now(UTC).date() if today is None else today
-    rows = _once(read_files(files, for_training=True))
+    rows = _once([*read_files(files, for_training=True), *corrections])
     if sum(row.guide for row in rows) < 50 * FOLDS:
         raise LabelledFileError(
             f"only {sum(row.guide for row in rows)} texts are labelled by the guide; "

@@ -79,6 +79,7 @@ class TopLine:
     unclaimed: int
     help_waiting: int
     failed_deliveries: int
+    notes: tuple[str, ...] = ()
 
     def is_stale(self, now: datetime, speed: float = 1.0) -> bool:
         """Older than 90 s of wall time. ``speed``: drill seconds per wall second, >= 1."""
@@ -122,6 +123,13 @@ def top_line(conn: Connection, now: datetime, newest_post: datetime | None = Non
             select(func.count())
             .select_from(t.deliveries)
             .where(t.deliveries.c.state.in_(("failed", "given_up"))),
+        ),
+        notes=tuple(
+            conn.execute(
+                select(t.heartbeats.c.note)
+                .where(t.heartbeats.c.note != "")
+                .order_by(t.heartbeats.c.part)
+            ).scalars()
         ),
     )
 

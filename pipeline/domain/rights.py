@@ -103,9 +103,11 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "write_review": _DESK,
     "hand_over": _DESK,
     "correct_label": frozenset({Role.DUTY, Role.LEADER, Role.OFFICE, Role.CHECKER}),
+    "settle_label": frozenset({Role.LEADER}),
     "edit_claims": frozenset({Role.DUTY, Role.LEADER, Role.CHECKER}),
     # three administrators, three people; none of them works on cases
     "manage_settings": frozenset({Role.ADMIN}),
+    "use_model": frozenset({Role.LEADER, Role.ADMIN}),
     "manage_sources": frozenset({Role.ADMIN}),
     "retry_dead": frozenset({Role.ADMIN}),
     "manage_users": frozenset({Role.SECURITY}),

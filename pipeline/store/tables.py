@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -659,6 +660,26 @@ label_corrections = Table(
     Column("text", Text, nullable=False),  # masked, so that training needs no other store
     Column("by", String(64), nullable=False),
     Column("at", Utc, nullable=False),
+    Column("settles", Boolean, nullable=False, server_default=false()),  # between two officers
+)
+
+model_uses = Table(
+    "model_uses",
+    metadata,
+    _id(),
+    Column("version", String(64), nullable=False),  # "" = the model that comes with the package
+    Column("reason", Text, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+label_days = Table(
+    "label_days",
+    metadata,
+    Column("day", String(10), primary_key=True),  # Beijing date of publication
+    Column("source", String(64), primary_key=True),
+    Column("posts", Integer, nullable=False),
+    Column("counts", JSON, nullable=False),  # pipeline.domain.drift.DayCounts without its posts
 )
 
 source_health = Table(

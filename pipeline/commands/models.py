@@ -1,0 +1,128 @@
+"""``tingfeng model`` and training from corrections: a challenger, its measure, its use."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from nlp import weights
+from nlp.training.adapt import adapt_model
+from nlp.training.challenge import compare_models
+from nlp.training.corrections import CorrectedText, split
+from nlp.training.labelled import LabelledText
+from nlp.training.train import train_model
+from pipeline.app import App
+from pipeline.desk import labels, models
+from pipeline.domain.corrections import standing
+from pipeline.domain.rights import Actor, Role
+from pipeline.errors import SettingsError
+from pipeline.index.base import Query
+from pipeline.store import tables as t
+
+SEED = 7  # decides which corrections are held back; the same whenever it is asked
+ORDINARY = 3_000
+
+
+def train_challenger(app: App, files: Sequence[Path], seed: int = SEED) -> list[dict[str, Any]]:
+    """A model in the data folder that judges nothing yet, and how it compares.
+
+    ``files``: train anew from these and the corrections; none: move the model in use.
+    Raises: LabelledFileError.
+    """
+    learn, held = _corrections(app)
+    folder = app.settings.models_dir
+    champion = _champion(app)
+    if files:
+        draft = folder / "draft.npz"
+        train_model(files, draft, corrections=learn, seed=seed)
+        out = draft.with_name(f"{weights.read_card(draft)['version']}.npz")
+        draft.rename(out)
+        draft.with_name("MODEL_CARD.md").rename(out.with_suffix(".md"))
+    else:
+        out = adapt_model(learn, list(_ordinary(app)), folder, champion=champion, seed=seed)
+    return [
+        {"challenger": out.stem, "learned": len(learn), "held_back": len(held)},
+        *compare_models(champion, out, [], held),
+    ]
+
+
+def compare(app: App, version: str, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The model in use beside another. Raises: ModelMissing, LabelledFileError."""
+    path = models.model_path(app.settings.models_dir, version)
+    return compare_models(_champion(app), path, files, _corrections(app)[1])
+
+
+def listed(app: App) -> Iterator[dict[str, Any]]:
+    """Every model of the folder and the shipped one."""
+    with app.store.read() as conn:
+        used = models.in_use(conn)
+    for found in models.list_models(app.settings.models_dir):
+        yield {
+            "model": found.name or "shipped",
+            "version": found.version,
+            "in_use": found.name == used,
+            "trained_on": found.trained_on,
+            "problem": found.problem,
+        }
+
+
+def use(app: App, name: str, by: str, reason: str) -> str:
+    """Put a model to work in somebody's name; returns its name. Raises: DeskError."""
+    name = models.SHIPPED if name == "shipped" else name
+    with app.store.begin(app.now()) as tx:
+        models.use_model(tx, _person(app, by), app.settings.models_dir, name, reason)
+    return name or "shipped"
+
+
+def back(app: App, by: str, reason: str) -> str:
+    """Return to the model before; returns its name. Raises: DeskError."""
+    with app.store.begin(app.now()) as tx:
+        return models.back(tx, _person(app, by), app.settings.models_dir, reason) or "shipped"
+
+
+def _person(app: App, name: str) -> Actor:
+    with app.store.read() as conn:
+        row = conn.execute(select(t.users).where(t.users.c.name == name)).mappings().first()
+    if row is None or row["disabled"]:
+        raise SettingsError(f"no active account {name!r}; a model is put to work by a person")
+    return Actor(row["id"], row["display"], Role(row["role"]), row["office"], origin="console")
+
+
+def _champion(app: App) -> Path:
+    with app.store.read() as conn:
+        return models.model_path(app.settings.models_dir, models.in_use(conn))
+
+
+def _corrections(app: App) -> tuple[list[LabelledText], list[LabelledText]]:
+    """What people agree on, by post: to learn from, and held back."""
+    with app.store.read() as conn:
+        words = labels.corrections(conn)
+    agreed: dict[str, dict[str, str]] = defaultdict(dict)
+    texts: dict[str, str] = {}
+    for stands in standing(words):
+        if stands.label is not None:
+            agreed[stands.post_id][stands.head] = stands.label
+            texts[stands.post_id] = stands.text
+    return split((CorrectedText(texts[post], said) for post, said in agreed.items()), SEED)
+
+
+def _ordinary(app: App) -> Iterator[str]:
+    """Texts of the newest posts, each once."""
+    seen: set[str] = set()
+    query = Query(limit=1000)
+    while len(seen) < ORDINARY:
+        hits = app.index.search(query)
+        for hit in hits:
+            text = hit.item.post.full_text
+            if text not in seen:
+                seen.add(text)
+                yield text
+        if len(hits) < query.limit:
+            return
+        last = hits[-1].item.post
+        query = replace(query, after=(last.published_at, last.id))

@@ -1,0 +1,131 @@
+"""Which trained model judges: chosen by a person, with the way back (模型启用).
+
+A model that training made lies in the data folder and does nothing until somebody puts it to
+work. Every choice is a row that stays; the last one is in force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nlp import weights
+from nlp.errors import ModelMissing, ModelUnreadable
+from pipeline.desk.guard import Act, add, need, record, rows
+from pipeline.domain.rights import Actor, require
+from pipeline.errors import IllegalTransition, MissingFields
+from pipeline.store import tables as t
+from pipeline.store.sql import Tx
+
+SHIPPED = ""
+"""The version of the model that comes with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model that could be used. ``version`` as written in it; ``problem``: why it cannot be."""
+
+    name: str
+    path: Path
+    version: str = ""
+    trained_on: str = ""
+    card: dict[str, Any] | None = None
+    problem: str = ""
+
+
+def list_models(folder: Path) -> list[ModelFile]:
+    """The shipped model first, then those of the data folder, newest name first."""
+    found = [_read(SHIPPED, weights.shipped_path())]
+    if folder.is_dir():
+        found += [_read(path.stem, path) for path in sorted(folder.glob("*.npz"), reverse=True)]
+    return found
+
+
+def _read(name: str, path: Path) -> ModelFile:
+    try:
+        card = weights.read_card(path)
+    except (ModelMissing, ModelUnreadable) as error:
+        return ModelFile(name, path, problem=str(error))
+    return ModelFile(name, path, str(card["version"]), str(card.get("trained_on", "")), card)
+
+
+def model_path(folder: Path, name: str) -> Path:
+    """Where a model lies. Raises: MissingFields for a name that is no plain name."""
+    if name == SHIPPED:
+        return weights.shipped_path()
+    if not name.replace("-", "").isalnum():
+        raise MissingFields({"version": "模型版本号（字母、数字和连字符）"})
+    return folder / f"{name}.npz"
+
+
+def in_use(conn: Connection) -> str:
+    """Name of the chosen model, ``SHIPPED`` when nobody ever chose."""
+    u = t.model_uses.c
+    name = conn.execute(select(u.version).order_by(u.id.desc()).limit(1)).scalar()
+    return SHIPPED if name is None else str(name)
+
+
+def uses(conn: Connection, limit: int = 20) -> list[dict[str, Any]]:
+    """Who put which model to work and why, newest first."""
+    return rows(conn, select(t.model_uses).order_by(t.model_uses.c.id.desc()).limit(limit))
+
+
+def use_model(tx: Tx, actor: Actor, folder: Path, name: str, reason: str) -> None:
+    """Put a model to work; workers take it up within seconds.
+
+    Raises: NotAllowed, MissingFields, IllegalTransition when it is in use already, ModelMissing,
+    ModelUnreadable.
+    """
+    require(actor, "use_model")
+    need(reason=(reason, "理由"))
+    before = in_use(tx.conn)
+    if name == before:
+        raise IllegalTransition("这个模型正在使用，不必再启用")
+    card = weights.read_card(model_path(folder, name))
+    _write(tx, actor, name, reason, before, str(card["version"]))
+
+
+def back(tx: Tx, actor: Actor, folder: Path, reason: str) -> str:
+    """Return to the model that was in use before; returns its name.
+
+    Raises: NotAllowed, MissingFields, IllegalTransition when there was none, ModelUnreadable.
+    """
+    require(actor, "use_model")
+    need(reason=(reason, "理由"))
+    past = uses(tx.conn, 2)
+    if not past:
+        raise IllegalTransition("一直在用随系统发布的模型，没有可退回的")
+    name = str(past[1]["version"]) if len(past) > 1 else SHIPPED
+    card = weights.read_card(model_path(folder, name))
+    _write(tx, actor, name, reason, str(past[0]["version"]), str(card["version"]))
+    return name
+
+
+def _write(tx: Tx, actor: Actor, name: str, reason: str, before: str, version: str) -> None:
+    add(tx, t.model_uses, version=name, reason=reason.strip(), by=actor.name, at=tx.now)
+    line = f"{actor.name}启用判读模型 {version}：{reason.strip()}"
+    record(
+        tx,
+        actor,
+        Act(
+            "use_model",
+            "model_used",
+            "model",
+            version,
+            line,
+            before={"model": before or "shipped"},
+            after={"model": name or "shipped"},
+            data={"version": version, "reason": reason.strip()},
+        ),
+    )
+
+
+def last_choice(conn: Connection) -> tuple[int, datetime | None]:
+    """Number and time of the last choice; changes when another model was chosen."""
+    u = t.model_uses.c
+    row = conn.execute(select(u.id, u.at).order_by(u.id.desc()).limit(1)).first()
+    return (0, None) if row is None else (int(row.id), row.at)

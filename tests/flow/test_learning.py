@@ -1,0 +1,177 @@
+"""From an officer's corrections to another model at work, and back."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlp import weights
+from nlp.claims import load_library
+from nlp.errors import LabelledFileError, ModelMissing
+from nlp.training.corrections import held_back
+from pipeline.app import App, build
+from pipeline.commands import models as command
+from pipeline.current import CurrentAnnotator
+from pipeline.desk import claims, labels, models
+from pipeline.domain.rights import Actor, Role
+from pipeline.errors import IllegalTransition, MissingFields, NotAllowed
+from pipeline.settings import load_settings
+from pipeline.store.sql import verify_audit
+
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+DUTY = Actor(1, "李值班", Role.DUTY)
+LEADER = Actor(2, "张带班", Role.LEADER)
+SPOTS = "民族大道 竹溪立交 白沙大桥 安吉客运站 江南客运站 凤岭南路 仙葫大道 星光大道 秀厢大道 友爱路".split()
+SAYINGS = (
+    "{}那个老地方又开始养鱼了",
+    "{}今天又可以划船上班咯",
+    "{}门口的海景房上线",
+    "{}今日免费游泳，鞋子自备",
+    "来{}看海，不收门票",
+)  # people here mean water on the road; the shipped model reads small talk
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("learning")
+
+
+@pytest.fixture(scope="module")
+def app(home: Path) -> App:
+    app = build(load_settings(home))
+    with app.store.begin(NOW) as tx:
+        claims.seed_library(tx, load_library())
+    return app
+
+
+@pytest.fixture(scope="module")
+def said(app: App) -> list[str]:
+    texts = [saying.format(spot) for spot in SPOTS for saying in SAYINGS]
+    with app.store.begin(NOW) as tx:
+        for n, text in enumerate(texts):
+            labels.correct_label(tx, DUTY, f"p{n}", "kind", "talk", "impact", text)
+    return texts
+
+
+@pytest.fixture(scope="module")
+def challenger(app: App, said: list[str]) -> tuple[str, list[dict[str, Any]]]:
+    rows = command.train_challenger(app, [])
+    return str(rows[0]["challenger"]), rows
+
+
+def use(app: App, name: str, actor: Actor = LEADER) -> None:
+    with app.store.begin(NOW) as tx:
+        models.use_model(tx, actor, app.settings.models_dir, name, "更懂南宁话")
+
+
+def test_too_few_corrections_make_no_model(tmp_path: Path) -> None:
+    with pytest.raises(LabelledFileError, match="at least 20"):
+        command.train_challenger(build(load_settings(tmp_path)), [])
+
+
+def test_a_challenger_learns_what_was_held_back_from_it(
+    app: App, said: list[str], challenger: tuple[str, list[dict[str, Any]]]
+) -> None:
+    name, rows = challenger
+    held = [text for text in said if held_back(text, command.SEED)]
+    assert 0 < len(held) < len(said) / 2
+    kind = next(r for r in rows if r.get("head") == "kind")
+    assert (kind["set"], kind["n"]) == ("held-back corrections", len(held))
+    assert kind["accuracy_new"] > kind["accuracy"]
+    with app.store.read() as conn:
+        assert models.in_use(conn) == models.SHIPPED, "a challenger judges nothing by itself"
+    card = weights.read_card(app.settings.models_dir / f"{name}.npz")
+    assert card["adapted"]["corrections"]["kind"] == len(said) - len(held)
+    assert card["adapted"]["penalty"]["sentiment"] is None, "heads nobody corrected stay"
+
+
+def test_the_same_corrections_give_the_same_bytes(
+    app: App, challenger: tuple[str, list[dict[str, Any]]]
+) -> None:
+    path = app.settings.models_dir / f"{challenger[0]}.npz"
+    before = path.read_bytes()
+    command.train_challenger(app, [])
+    assert path.read_bytes() == before
+
+
+def test_heads_that_nobody_corrected_answer_as_before(
+    app: App, challenger: tuple[str, list[dict[str, Any]]]
+) -> None:
+    from nlp.annotator import Annotator
+    from nlp.training.card import hard_examples
+
+    texts = [row.text for row in hard_examples()]
+    path = app.settings.models_dir / f"{challenger[0]}.npz"
+    old, new = (Annotator.load(p).score(texts) for p in (None, path))
+    for head in ("sentiment", "urgency", "rumour"):
+        assert np.abs(old.of(head) - new.of(head)).max() < 0.05
+    assert (old.of("kind").argmax(1) == new.of("kind").argmax(1)).mean() > 0.8
+
+
+def test_a_person_puts_it_to_work_and_takes_it_back(
+    app: App, said: list[str], challenger: tuple[str, list[dict[str, Any]]]
+) -> None:
+    seconds = [0.0]
+    running = CurrentAnnotator(app, seconds=lambda: seconds[0])
+    shipped = running.model_version
+    with pytest.raises(NotAllowed):
+        use(app, challenger[0], DUTY)
+    use(app, challenger[0])
+    with pytest.raises(IllegalTransition, match="正在使用"):
+        use(app, challenger[0])
+    assert running.annotate(said[:1])[0].model == shipped, "not within the same five seconds"
+    seconds[0] = 6.0
+    assert running.annotate(said[:1])[0].model == challenger[0]
+    with app.store.begin(NOW) as tx:
+        assert models.back(tx, LEADER, app.settings.models_dir, "误报增多") == models.SHIPPED
+    seconds[0] = 12.0
+    assert running.annotate(said[:1])[0].model == shipped
+    with app.store.read() as conn:
+        assert [u["version"] for u in models.uses(conn)] == ["", challenger[0]]
+        assert verify_audit(conn).ok
+
+
+def test_a_damaged_model_is_replaced_by_the_shipped_one_and_said(
+    app: App, challenger: tuple[str, list[dict[str, Any]]]
+) -> None:
+    folder = app.settings.models_dir
+    broken = folder / "2026-01-01-broken.npz"
+    whole = (folder / f"{challenger[0]}.npz").read_bytes()
+    broken.write_bytes(whole)
+    use(app, broken.stem)
+    broken.write_bytes(whole[: len(whole) // 2])
+    running = CurrentAnnotator(app, seconds=time.monotonic)
+    assert broken.stem in running.problem
+    assert running.annotate(["好大的雨"])[0].model == weights.load().version
+    with pytest.raises(ModelMissing):
+        use(app, "2026-01-01-nothing")
+    with pytest.raises(MissingFields):
+        use(app, "../../etc/passwd")
+    with app.store.begin(NOW) as tx:
+        models.back(tx, LEADER, folder, "文件损坏")
+    broken.unlink()
+
+
+def test_another_claim_is_known_to_a_running_annotator(app: App) -> None:
+    seconds = [0.0]
+    running = CurrentAnnotator(app, seconds=lambda: seconds[0])
+    text = "听说青秀山顶的观景台昨晚被风吹下山了"
+    assert running.annotate([text])[0].claims == ()
+    with app.store.begin(NOW) as tx:
+        claims.add_claim(tx, DUTY, claim="青秀山顶的观景台被风吹下山", verdict="尚待核实")
+    seconds[0] = 6.0
+    assert running.annotate([text])[0].claims != ()
+
+
+def test_own_thresholds_are_used_and_wrong_ones_refused(tmp_path: Path) -> None:
+    (tmp_path / "tingfeng.toml").write_text('thresholds = {"unsure.kind" = 1.0}\n', "utf-8")
+    running = CurrentAnnotator(build(load_settings(tmp_path)))
+    assert "kind" in running.annotate(["南宁今天又下雨了"])[0].unsure
+    (tmp_path / "tingfeng.toml").write_text('thresholds = {"kind" = 0.5}\n', "utf-8")
+    with pytest.raises(Exception, match=r"unsure\.kind"):
+        load_settings(tmp_path)
