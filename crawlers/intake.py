@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from crawlers.health import SourceRun
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.domain.warning import OfficialWarning
 
@@ -21,6 +22,8 @@ class Intake(Protocol):
     def refuse(self, pieces: Sequence[Unreadable]) -> object: ...
 
     def warn(self, warnings: Sequence[OfficialWarning]) -> object: ...
+
+    def learn(self, claims: Sequence[ReviewedClaim]) -> object: ...
 
 
 class HealthSink(Protocol):

@@ -14,6 +14,7 @@ import structlog
 from scrapy.exceptions import NotConfigured
 
 from crawlers.intake import Intake
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.domain.warning import OfficialWarning
 from pipeline.errors import NotNow
@@ -43,7 +44,7 @@ class Held:
 
 
 class Handover:
-    """Hands posts, warnings and unreadable pieces to ``TINGFENG_INTAKE``."""
+    """Hands posts, warnings, reviewed claims and unreadable pieces to ``TINGFENG_INTAKE``."""
 
     def __init__(self, crawler: Crawler) -> None:
         held = crawler.settings["TINGFENG_INTAKE"]
@@ -54,6 +55,7 @@ class Handover:
         self.posts: list[FetchedPost] = []
         self.pieces: list[Unreadable] = []
         self.warnings: list[OfficialWarning] = []
+        self.claims: list[ReviewedClaim] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -65,6 +67,8 @@ class Handover:
             self.posts.append(item)
         elif isinstance(item, OfficialWarning):
             self.warnings.append(item)
+        elif isinstance(item, ReviewedClaim):
+            self.claims.append(item)
         else:
             self.pieces.append(item)
         if self._waiting() >= BATCH:
@@ -87,7 +91,7 @@ class Handover:
         log.warning("hand-over failed, source will be read again", source=spider.source.name)
 
     def _waiting(self) -> int:
-        return len(self.posts) + len(self.pieces) + len(self.warnings)
+        return len(self.posts) + len(self.pieces) + len(self.warnings) + len(self.claims)
 
     def _set_timer(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(OLDEST_S, self._on_timer)
@@ -106,6 +110,9 @@ class Handover:
             if self.warnings:
                 self.intake.warn(self.warnings)
                 self.warnings = []
+            if self.claims:
+                self.intake.learn(self.claims)
+                self.claims = []
             if self.posts:
                 self.intake.accept(self.posts)
                 self.posts = []

@@ -18,13 +18,14 @@ from crawlers.memory import Memory, state_of
 from crawlers.politeness import Refused, Unreachable, wall_reason
 from crawlers.sources import Source
 from pipeline.clock import Clock
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.domain.warning import OfficialWarning
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-Item = FetchedPost | Unreadable | OfficialWarning
+Item = FetchedPost | Unreadable | OfficialWarning | ReviewedClaim
 KEPT_RAW = 64 << 10
 log = structlog.get_logger("crawlers")
 

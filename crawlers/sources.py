@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pipeline.domain.post import AuthorKind
 from pipeline.errors import SettingsError
 
-SpiderName = Literal["feed", "site", "warning", "weibo"]
+SpiderName = Literal["feed", "site", "warning", "weibo", "claimreview"]
 SPIDERS: tuple[str, ...] = get_args(SpiderName)
 SHORTEST_PERIOD_S = 30.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from typing import Literal
 
 from nlp.lexicon.divisions import division_name
 from nlp.places import Gazetteer
@@ -114,6 +116,48 @@ def read_particulars(
         _narrowest(places),
         frozenset(spots),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place, date or number where it stands: ``text[start:end]``. ``unit``: of a number, empty
+    otherwise. ``values``: division codes, ``month-day`` or the year, or the figure, as text."""
+
+    start: int
+    end: int
+    kind: Literal["place", "date", "number"]
+    unit: str
+    values: frozenset[str]
+
+
+def mentions(text: str, gazetteer: Gazetteer) -> list[Spot]:
+    """Places, dates and numbers of a text, each where it stands, for showing."""
+    spots: list[Spot] = []
+    for match in _DATE.finditer(text):
+        month, day = match.group(2) or "", match.group(4) or match.group(3)
+        values = {f"-{int(day)}"} if not month else {f"{int(month)}-{int(day)}", f"-{int(day)}"}
+        spots.append(Spot(match.start(), match.end(), "date", "day", frozenset(values)))
+    for match in _YEAR.finditer(text):
+        span = (match.start(1), match.end(1))
+        spots.append(Spot(*span, "date", "year", frozenset((match.group(1),))))
+    dated = [(spot.start, spot.end) for spot in spots]
+    for match in chain(_FIGURE.finditer(text), _LEADING.finditer(text)):
+        said, unit = match.groups()
+        value = number(said)
+        if value is None:  # 死亡3: the unit leads
+            value, unit = number(unit), said
+        unit = unit.lower()
+        if value is None or unit in _KINDS:
+            continue
+        if not any(a < match.end() and match.start() < b for a, b in dated):
+            unit = _SAME_UNIT.get(unit, unit)
+            values = {f"{value:g}"}
+            spots.append(Spot(match.start(), match.end(), "number", unit, frozenset(values)))
+    for place in gazetteer.find(text):
+        if place.start >= 0 and place.adcode and place.adcode != "100000":
+            codes = frozenset((place.adcode[:6],))
+            spots.append(Spot(place.start, place.end, "place", "", codes))
+    return spots
 
 
 def _narrowest(codes: set[str]) -> frozenset[str]:

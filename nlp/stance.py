@@ -60,6 +60,11 @@ def denies(clause: str, claim: str) -> bool:
     return _DENIES.search(clause) is not None and _DENIES.search(claim) is None
 
 
+def denial_at(text: str) -> list[tuple[int, int]]:
+    """Where the words of negation stand."""
+    return [match.span() for match in _DENIES.finditer(text)]
+
+
 def stance_towards(text: str, clause: str, claim: str, rumour: str = "none") -> Stance:
     """How a post stands to a claim it matches. ``rumour``: what the annotator's head says.
 

@@ -14,6 +14,7 @@ from pipeline.app import App, build
 from pipeline.beats import Beats, until
 from pipeline.commands.running import Drill, has_sources
 from pipeline.domain.alert import AlertState
+from pipeline.domain.rights import MACHINE
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
@@ -22,6 +23,7 @@ from pipeline.store.sql import Tx
 if TYPE_CHECKING:
     from crawlers.health import SourceRun
     from crawlers.sources import Source
+    from pipeline.domain.claim_review import ReviewedClaim
     from pipeline.domain.post import FetchedPost, Unreadable
     from pipeline.domain.warning import OfficialWarning
 
@@ -64,6 +66,12 @@ class Door:
 
         with self.app.store.begin(self.app.now()) as tx:
             return store_warnings(tx, warnings)
+
+    def learn(self, claims: Sequence[ReviewedClaim]) -> object:
+        from pipeline.desk.claims import import_reviews
+
+        with self.app.store.begin(self.app.now()) as tx:
+            return import_reviews(tx, MACHINE, claims, origin=claims[0].source_name)
 
 
 class HealthRecorder:

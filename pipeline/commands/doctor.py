@@ -50,6 +50,7 @@ def examine(config: Path) -> list[Finding]:
         ("rules", _rules),
         ("sources", _sources),
         ("model", _model),
+        ("claims", _claims),
         ("fonts", _fonts),
         ("databases", _databases),
         ("port", _port),
@@ -129,6 +130,29 @@ def _model(_s: Settings) -> str | None:
 
     Annotator.load().annotate(["南宁暴雨"])
     return None
+
+
+def _claims(s: Settings) -> str | None:
+    from pipeline import claim_thresholds
+    from pipeline.app import make_clock
+    from pipeline.desk.claims import active_ids
+    from pipeline.store.sql import Store, sqlite_url
+
+    kept = claim_thresholds.load(s)
+    if not s.desk_db.exists():
+        return None
+    store = Store(sqlite_url(s.desk_db), 5.0)
+    try:
+        with store.read() as conn:
+            active = len(active_ids(conn, make_clock(s).now()))
+    finally:
+        store.close()
+    if active < 2 * kept.claims:
+        return None
+    return (
+        f"{active} claims are compared with posts, the thresholds were set on {kept.claims}; more"
+        " claims mean more chance likeness: run tingfeng claims calibrate"
+    )
 
 
 def _fonts(_s: Settings) -> str | None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, or_, select
 
 from nlp.claims import KnownClaim, load_library
 from pipeline.desk.guard import Act, change, load, need, record, rows
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import mask
 from pipeline.domain.release import Verdict
 from pipeline.domain.rights import MACHINE, Actor, require
 from pipeline.errors import IllegalTransition, MissingFields
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
+
+IMPORT_KEPT = timedelta(days=180)
+"""An imported claim is compared with posts for so long; then somebody must look at it again."""
 
 
 def add_claim(
@@ -99,6 +103,74 @@ def retire_claim(tx: Tx, actor: Actor, claim_id: str, reason: str) -> None:
     )
 
 
+def renew_claim(tx: Tx, actor: Actor, claim_id: str, until: datetime) -> None:
+    """Looked at again and still right: compared with posts until another day of review.
+
+    Raises: IllegalTransition for a retired claim or a day that has passed.
+    """
+    require(actor, "edit_claims")
+    row = load(tx.conn, t.claims, claim_id, "说法")
+    if not row["active"]:
+        raise IllegalTransition("此条已停用，请新增一条")
+    if until <= tx.now:
+        raise IllegalTransition("复核日期应在今天之后")
+    change(tx, t.claims, row, review_at=until)
+    text = f"{actor.name}复核谣言库条目，继续使用：{row['claim']}"
+    before = {"review_at": str(row["review_at"] or "")}
+    after = {"review_at": str(until)}
+    record(
+        tx,
+        actor,
+        Act("renew_claim", "claim_renewed", "claim", claim_id, text, before=before, after=after),
+    )
+
+
+def import_reviews(
+    tx: Tx, actor: Actor, reviews: Iterable[ReviewedClaim], *, origin: str
+) -> tuple[int, int]:
+    """Put claims in that others have looked into: (how many are new, how many were here).
+
+    ``origin``: file or address, for the audit. The same review is one claim however often it
+    comes; a claim that stands in the library in the same words and with the same verdict, retired
+    or not, is not doubled.
+    """
+    c = t.claims.c
+    ids = set(tx.conn.execute(select(c.id)).scalars())
+    words = {(row[0], row[1]) for row in tx.conn.execute(select(c.claim, c.verdict))}
+    new: list[dict[str, object]] = []
+    known = 0
+    for review in reviews:
+        claim = mask(review.claim)[0]
+        if review.id in ids or (claim, review.verdict) in words:
+            known += 1
+            continue
+        ids.add(review.id)
+        words.add((claim, review.verdict))
+        new.append(
+            {
+                "id": review.id,
+                "claim": claim,
+                "verdict": review.verdict,
+                "correction": mask(review.correction)[0],
+                "date": review.day,
+                "source_name": review.source_name,
+                "source_url": review.link,
+                "origin": "import",
+                "active": True,
+                "review_at": tx.now + IMPORT_KEPT,
+                "created_at": tx.now,
+                "created_by": actor.name,
+            }
+        )
+    if new:
+        tx.conn.execute(insert(t.claims), new)
+        text = f"{actor.name}从 {origin} 导入核查结论 {len(new)} 条"
+        act = Act("import_claims", "claims_imported", "claim", "import", text,
+                  after={"n": len(new), "origin": origin})  # fmt: skip
+        record(tx, actor, act)
+    return len(new), known
+
+
 def seed_library(tx: Tx, known_claims: Iterable[KnownClaim]) -> int:
     """Put shipped claims in that are not there yet; what the desk retired stays retired."""
     there = set(tx.conn.execute(select(t.claims.c.id)).scalars())
@@ -136,9 +208,13 @@ def _suggest_only() -> frozenset[str]:
     return frozenset(c.id for c in load_library() if c.suggest_only)
 
 
-def active_claims(conn: Connection) -> list[KnownClaim]:
-    """What the annotator compares posts with."""
-    query = select(t.claims).where(t.claims.c.active.is_(True)).order_by(t.claims.c.id)
+def active_claims(conn: Connection, now: datetime) -> list[KnownClaim]:
+    """What the annotator compares posts with: neither retired nor past its day of review.
+
+    What nobody has looked at again in time would be compared for ever; the library page lists it
+    as due, and ``renew_claim`` takes it back in.
+    """
+    query = select(t.claims).where(*_in_use(now)).order_by(t.claims.c.id)
     return [
         KnownClaim(
             id=row["id"],
@@ -155,3 +231,17 @@ def active_claims(conn: Connection) -> list[KnownClaim]:
         )
         for row in rows(conn, query)
     ]
+
+
+def active_ids(conn: Connection, now: datetime) -> tuple[str, ...]:
+    """The ids of ``active_claims``: what a running annotator asks to see whether they changed.
+
+    The text of a claim never changes, so the ids say it all.
+    """
+    query = select(t.claims.c.id).where(*_in_use(now)).order_by(t.claims.c.id)
+    return tuple(conn.execute(query).scalars())
+
+
+def _in_use(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    c = t.claims.c
+    return (c.active.is_(True), or_(c.review_at.is_(None), c.review_at > now))

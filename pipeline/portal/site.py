@@ -92,6 +92,11 @@ class Page:
         return beijing_text(self.at)
 
     @property
+    def stands(self) -> bool:
+        """Whether its verdict still holds: not withdrawn, corrected, nor itself a withdrawal."""
+        return self.kind != "withdrawal" and self.state in ("current", "expired")
+
+    @property
     def kind_text(self) -> str:
         return KIND_TEXT[self.kind]
 
@@ -179,6 +184,7 @@ def claim_review(page: Page, site: Site) -> dict[str, Any]:
         "claimReviewed": page.claim,
         "author": {"@type": "GovernmentOrganization", "name": site.bureau, "url": site.url},
         "itemReviewed": {"@type": "Claim", "name": page.claim},
+        "reviewBody": " ".join(page.parts[0][1]) if page.parts else page.title,
         "reviewRating": rating,
         "identifier": page.number,
     }
@@ -265,7 +271,7 @@ def publish(conn: Connection, out: Path, site: Site, now: datetime) -> int:
         "feed.atom": atom(pages, site),
         "releases.csv": csv_bytes(pages, site),
         "claimreview.json": json.dumps(
-            [claim_review(p, site) for p in pages], ensure_ascii=False, indent=1
+            [claim_review(p, site) for p in pages if p.stands], ensure_ascii=False, indent=1
         ).encode(),
     }
     for page in pages:

@@ -15,6 +15,7 @@ from crawlers.drill.site import SILENT_FROM, DrillSite, drill_sources
 from crawlers.health import SourceRun
 from crawlers.runner import Crawl, crawl_forever
 from pipeline.clock import BEIJING, DrillClock
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.domain.warning import OfficialWarning
 from pipeline.errors import StoreBusy
@@ -38,6 +39,7 @@ class Desk:
     posts: list[FetchedPost] = field(default_factory=list)
     pieces: list[Unreadable] = field(default_factory=list)
     warnings: list[OfficialWarning] = field(default_factory=list)
+    claims: list[ReviewedClaim] = field(default_factory=list)
     runs: list[SourceRun] = field(default_factory=list)
     busy: int = 0
 
@@ -52,6 +54,9 @@ class Desk:
 
     def warn(self, warnings: Sequence[OfficialWarning]) -> None:
         self.warnings.extend(warnings)
+
+    def learn(self, claims: Sequence[ReviewedClaim]) -> None:
+        self.claims.extend(claims)
 
     def record(self, run: SourceRun) -> None:
         self.runs.append(run)

@@ -14,6 +14,7 @@ from aiohttp import web
 from crawlers.health import SourceRun
 from crawlers.runner import Crawl
 from crawlers.sources import Source
+from pipeline.domain.claim_review import ReviewedClaim
 from pipeline.domain.post import FetchedPost, Unreadable
 from pipeline.domain.warning import OfficialWarning
 from pipeline.errors import NotNow
@@ -36,6 +37,7 @@ class Desk:
     posts: list[FetchedPost] = field(default_factory=list)
     pieces: list[Unreadable] = field(default_factory=list)
     warnings: list[OfficialWarning] = field(default_factory=list)
+    claims: list[ReviewedClaim] = field(default_factory=list)
     runs: list[SourceRun] = field(default_factory=list)
     busy: int = 0
 
@@ -53,6 +55,9 @@ class Desk:
 
     def warn(self, warnings: Sequence[OfficialWarning]) -> None:
         self.warnings.extend(warnings)
+
+    def learn(self, claims: Sequence[ReviewedClaim]) -> None:
+        self.claims.extend(claims)
 
     def record(self, run: SourceRun) -> None:
         self.runs.append(run)

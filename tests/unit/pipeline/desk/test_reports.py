@@ -73,7 +73,7 @@ def test_seeding_twice_adds_nothing_and_keeps_what_was_retired(world: World) -> 
     world.do(claims.retire_claim, CHECKER, "WR1", "已过时")
     assert world.tx(lambda tx: claims.seed_library(tx, known)) == 0
     with world.store.read() as conn:
-        assert [c.id for c in claims.active_claims(conn)] == ["WR2"]
+        assert [c.id for c in claims.active_claims(conn, world.now)] == ["WR2"]
 
 
 def test_shipped_claims_that_only_suggest_stay_so(world: World) -> None:
@@ -81,7 +81,7 @@ def test_shipped_claims_that_only_suggest_stay_so(world: World) -> None:
 
     world.tx(lambda tx: claims.seed_library(tx, load_library()))
     with world.store.read() as conn:
-        kept = {c.id: c.suggest_only for c in claims.active_claims(conn)}
+        kept = {c.id: c.suggest_only for c in claims.active_claims(conn, world.now)}
     assert kept == {c.id: c.suggest_only for c in load_library()}
     assert any(kept.values())
 
