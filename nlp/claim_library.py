@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from nlp.errors import ClaimFileError
 from nlp.lexicon import read_lines
@@ -55,6 +56,31 @@ def read_claims(path: str | Path) -> list[KnownClaim]:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ClaimFileError(f"{path}, line {number}: {error}") from error
     return found
+
+
+DOUBTFUL_HOSTS = frozenset(
+    (
+        "9000bbs.cn", "hhhyxk.com.cn", "masterdomainnames.com", "aairteam.com", "fymate.com",
+        "gameodin.com", "eefung.com", "comemg.com", "shggw.com", "ds779.com.cn", "mtoou.info",
+        "sf024.com", "fromgeek.com", "yc00.com", "newton.com.tw",
+    )
+)  # fmt: skip
+"""Mirrors of official pages and copies of unknown hand: never shown as a source."""
+
+
+def shown_link(url: str) -> str:
+    """The link of a source as it may be shown; empty for none, for a doubtful host or scheme."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
+        return ""
+    labels = host.split(".")
+    if any(".".join(labels[n:]) in DOUBTFUL_HOSTS for n in range(len(labels))):
+        return ""
+    return url
 
 
 def _claim(row: Mapping[str, Any]) -> KnownClaim:

@@ -7,16 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import claim_pair, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import can_go, go
 from dashboard.markup import Safe, div, show, span, tag
+from nlp.claim_library import shown_link
 from pipeline.desk import claims, queries_library
 from pipeline.domain.event import HAZARD_NAMES
 from pipeline.domain.release import Verdict
 from pipeline.domain.rights import may
 
 STATES = {"active": "在用", "due": "待复核", "retired": "已停用", "all": "全部"}
+KEPT = timedelta(days=180)
+"""So long a claim is used before somebody looks at it again."""
 ORIGINS = {"own": "本单位", "library": "随附", "import": "导入"}
 
 
@@ -77,7 +80,9 @@ def claim(visit: Visit, c: dict[str, Any]) -> None:
                     widgets.chip(c["id"]),
                     tag("b", f"“{c['claim']}”"),
                     widgets.chip(c["verdict"]),
-                    span("待复核", cls="neg") if due and c["active"] else Safe(""),
+                    span("待复核，暂不与新帖文比对", cls="neg")
+                    if due and c["active"]
+                    else Safe(""),
                     Safe("") if c["active"] else span("已停用", cls="chip"),
                     cls="head",
                 ),
@@ -85,6 +90,7 @@ def claim(visit: Visit, c: dict[str, Any]) -> None:
                 div(
                     span(f"{c['place']} {c['date']}"),
                     span(f"核查 {c['source_name'] or '未注明'}"),
+                    span(shown_link(c["source_url"])),
                     span(ORIGINS.get(c["origin"], c["origin"])),
                     span(f"出现 {len(c['life'])} 次"),
                     cls="foot",
@@ -93,9 +99,23 @@ def claim(visit: Visit, c: dict[str, Any]) -> None:
                 cls="it",
             )
         )
+        if c["life"] and st.toggle("与帖文对照", key=f"pair_{c['id']}"):
+            claim_pair.of_event(visit, c)
         with st.container(horizontal=True):
             if c["life"] and can_go("events") and st.button("看最近一次", key=f"life_{c['id']}"):
                 go("events", id=c["life"][0]["id"])
+            if (
+                due
+                and c["active"]
+                and may(visit.actor, "edit_claims")
+                and st.button("已复核，继续使用", key=f"renew_{c['id']}")
+                and do(
+                    visit.desk,
+                    lambda tx, who: claims.renew_claim(tx, who, c["id"], tx.now + KEPT),
+                    f"已复核，{KEPT.days} 天内继续比对",
+                )
+            ):
+                st.rerun()
             if c["active"] and may(visit.actor, "edit_claims"):
                 with st.popover("停用", key=f"retire_{c['id']}"):
                     st.write("停用后新帖文不再与它比对；条目保留可查。")
@@ -140,7 +160,7 @@ def new_claim(visit: Visit) -> None:
                 source_name=source,
                 source_url=url,
                 date=f"{words.beijing(tx.now):%Y-%m-%d}",
-                review_at=tx.now + timedelta(days=180),
+                review_at=tx.now + KEPT,
             ),
             "已加入，新帖文将与它比对",
         ):

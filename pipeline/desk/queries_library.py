@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +62,32 @@ def claim_lives(conn: Connection, claim_ids: list[str]) -> dict[str, list[dict[s
     for row in q.rows(conn, query):
         lives.setdefault(row["claim_id"], []).append(row)
     return lives
+
+
+def claim_rows(conn: Connection, claim_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Claims by id, retired ones too: a post found alike keeps pointing at them."""
+    wanted = sorted(set(claim_ids))
+    if not wanted:
+        return {}
+    found = q.rows(conn, select(t.claims).where(t.claims.c.id.in_(wanted)))
+    return {row["id"]: row for row in found}
+
+
+def posts_to_compare(
+    conn: Connection, claim_id: str, *, event_id: str = "", limit: int = 40
+) -> list[str]:
+    """Ids of posts in the events of a claim (or one of them), copies left out, newest first."""
+    p, e = t.event_posts.c, t.events.c
+    query = (
+        select(p.post_id)
+        .join(t.events, e.id == p.event_id)
+        .where(e.claim_id == claim_id, e.merged_into == "", p.copy_of == "")
+        .order_by(p.at.desc(), p.post_id)
+        .limit(limit)
+    )
+    if event_id:
+        query = query.where(e.id == event_id)
+    return list(conn.execute(query).scalars())
 
 
 def releases_of(conn: Connection, clarification_id: int | None) -> list[dict[str, Any]]:
