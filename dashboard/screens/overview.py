@@ -11,6 +11,7 @@ from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
 from dashboard.markup import div, show, span, tag
 from dashboard.screens import alert_panel
+from dashboard.screens.new_claims import first_spoken
 from pipeline.desk import alerts, assignments, queries, queries_board
 from pipeline.desk.queries_board import COUNTERS, ActionItem, Board
 from pipeline.domain.rights import Actor, Role, may
@@ -30,6 +31,8 @@ def page(visit: Visit) -> None:
             with st.container(key="detail"):
                 alert_panel.panel(visit, selected.partition(":")[2])
         around()
+        if visit.actor.role in (Role.DUTY, Role.LEADER):
+            first_spoken(visit)
     if may(visit.actor, "see_board"):
         pictures()
 

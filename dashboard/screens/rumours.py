@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -11,6 +11,7 @@ from dashboard import claim_pair, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import can_go, go
 from dashboard.markup import Safe, div, show, span, tag
+from dashboard.screens.new_claims import first_spoken
 from nlp.claim_library import shown_link
 from pipeline.desk import claims, queries_library
 from pipeline.domain.event import HAZARD_NAMES
@@ -51,6 +52,7 @@ def page(visit: Visit) -> None:
         if total > len(found):
             show(div(f"只列出前 {len(found)} 条。", cls="soft"))
     with right:
+        first_spoken(visit)
         if may(visit.actor, "edit_claims"):
             new_claim(visit)
         else:
@@ -80,9 +82,7 @@ def claim(visit: Visit, c: dict[str, Any]) -> None:
                     widgets.chip(c["id"]),
                     tag("b", f"“{c['claim']}”"),
                     widgets.chip(c["verdict"]),
-                    span("待复核，暂不与新帖文比对", cls="neg")
-                    if due and c["active"]
-                    else Safe(""),
+                    span(_due_text(c, now), cls="neg") if due and c["active"] else Safe(""),
                     Safe("") if c["active"] else span("已停用", cls="chip"),
                     cls="head",
                 ),
@@ -126,6 +126,12 @@ def claim(visit: Visit, c: dict[str, Any]) -> None:
                         "已停用",
                     ):
                         st.rerun()
+
+
+def _due_text(c: dict[str, Any], now: datetime) -> str:
+    if c["review_at"] <= now - claims.REVIEW_GRACE:
+        return "逾期未复核，不再与新帖文比对"
+    return "待复核"
 
 
 def new_claim(visit: Visit) -> None:

@@ -19,6 +19,9 @@ from pipeline.errors import IllegalTransition, MissingFields
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
 
+REVIEW_GRACE = timedelta(days=30)
+"""A claim due for review is still compared for so long: a rumour's next wave comes within weeks,
+also when what we said about it held for a night only."""
 IMPORT_KEPT = timedelta(days=180)
 """An imported claim is compared with posts for so long; then somebody must look at it again."""
 
@@ -209,10 +212,10 @@ def _suggest_only() -> frozenset[str]:
 
 
 def active_claims(conn: Connection, now: datetime) -> list[KnownClaim]:
-    """What the annotator compares posts with: neither retired nor past its day of review.
+    """What the annotator compares posts with: neither retired nor long past its day of review.
 
-    What nobody has looked at again in time would be compared for ever; the library page lists it
-    as due, and ``renew_claim`` takes it back in.
+    What nobody looks at again would be compared for ever, and each claim more makes chance
+    likeness likelier. The library page lists it as due; ``renew_claim`` takes it back in.
     """
     query = select(t.claims).where(*_in_use(now)).order_by(t.claims.c.id)
     return [
@@ -244,4 +247,4 @@ def active_ids(conn: Connection, now: datetime) -> tuple[str, ...]:
 
 def _in_use(now: datetime) -> tuple[ColumnElement[bool], ...]:
     c = t.claims.c
-    return (c.active.is_(True), or_(c.review_at.is_(None), c.review_at > now))
+    return (c.active.is_(True), or_(c.review_at.is_(None), c.review_at > now - REVIEW_GRACE))

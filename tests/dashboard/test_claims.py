@@ -107,3 +107,16 @@ def test_a_claim_due_for_review_is_taken_back_into_use(open_as: Open, parts: Par
     renewed = row(parts, t.claims, t.claims.c.id, "R0043")["review_at"]
     assert renewed == NIGHT + timedelta(days=180)
     assert not [b for b in app.button if b.key == "renew_R0043"]
+
+
+def test_new_claims_stand_on_the_board_with_their_reasons(open_as: Open) -> None:
+    shown = text(open_as("李值班"))
+    assert "首次出现的说法" in shown
+    after = shown.split("首次出现的说法", 1)[1]
+    assert "为何先查：" in after
+    assert "明天全市中小学停课" in after
+    assert "涉学校停课" in after
+
+
+def test_the_office_has_no_new_claims_to_check(open_as: Open) -> None:
+    assert "首次出现的说法" not in text(open_as("黄科长"))
