@@ -8,6 +8,7 @@ by the share of a claim's rare pairs that stands in a clause against the clause'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
 from itertools import accumulate
@@ -90,7 +91,11 @@ def plan(
 
 def _parts(text: str) -> list[str]:
     parts: list[str] = []
+    times: Counter[str] = Counter()
     for piece in grams.pieces(text):
+        times[piece] += 1
+        if times[piece] > 2:
+            continue  # said over and over: nothing new stands in it, nor at its seams
         if len(piece) <= _LONG:
             parts.append(piece)
         else:
