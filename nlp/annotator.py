@@ -79,9 +79,9 @@ class Annotator:
     ) -> None:
         self.model_version = weights.version
         self.card: dict[str, Any] = weights.card
-        level = own_levels(weights.card) | dict(levels or {})
-        self._irrelevant: float = level["irrelevant"]
-        self._unsure = np.array([level[f"unsure.{name}"] for name in _NAMES], np.float32)
+        self.levels = own_levels(weights.card) | dict(levels or {})
+        self._irrelevant: float = self.levels["irrelevant"]
+        self._unsure = np.array([self.levels[f"unsure.{name}"] for name in _NAMES], np.float32)
         self._kernel, self._clean = _fastest_kernel(weights)
         self._gazetteer = Gazetteer.load()
         self.use_claims(claims)

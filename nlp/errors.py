@@ -21,3 +21,7 @@ class ModelUnreadable(NlpError):
 
 class LabelledFileError(NlpError):
     """A file of labelled texts cannot be read; the message names the file and the line."""
+
+
+class SemanticDown(NlpError):
+    """The optional sentence encoder does not answer; the first tier's reading stands."""

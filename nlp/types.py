@@ -91,7 +91,8 @@ class Annotation:
     ``unsure``: heads whose best probability is below that head's threshold.
     ``sketch``: 64 unsigned 32-bit MinHash values, hexadecimal (512 characters), empty for a text
     with fewer than 8 content characters. ``exact``: 16 hexadecimal digits, hash of the cleaned
-    text. ``tokens``: words for search, separated by single blanks.
+    text. ``tokens``: words for search, separated by single blanks. ``tier``: 2 when a second look
+    was taken (``nlp.second_tier``).
     """
 
     model: str
@@ -111,3 +112,4 @@ class Annotation:
     sketch: str = ""
     exact: str = ""
     tokens: str = ""
+    tier: int = 1

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.current import CurrentAnnotator
     from pipeline.stages.detect import Detector
     from pipeline.stages.ingest import Ingest
+    from pipeline.stages.second_tier import SecondTier
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -184,6 +185,24 @@ class App:
         from pipeline.current import CurrentAnnotator
 
         return CurrentAnnotator(self)
+
+    def second_tier(self, annotator: CurrentAnnotator) -> SecondTier | None:
+        """Second looks as the settings allow them. Raises: nlp.errors.ModelMissing when the
+        sentence encoder is on and its fitted weights are not there."""
+        from nlp.semantic import EncoderProcess, load_blend
+        from pipeline.stages.second_tier import Budget, SecondTier
+
+        s = self.settings
+        if s.second_tier_ms == 0:
+            return None
+        on = s.semantic != "off"
+        return SecondTier(
+            annotator,
+            self.index,
+            Budget(s.second_tier_ms),
+            encoder=EncoderProcess(s.semantic) if on else None,
+            blend=load_blend() if on else None,
+        )
 
     def detector(self) -> Detector:
         """The event detector, its memory rebuilt from the store."""

@@ -222,6 +222,9 @@ def train(
         bool, typer.Option(help="learn from officers' corrections; makes a challenger")
     ] = False,
     config: Config = DEFAULT_HOME,
+    semantic: Annotated[
+        bool, typer.Option(help="also fit the sentence encoder's part (10 minutes more)")
+    ] = False,
     seed: int = 7,
     as_json: Json = False,
 ) -> None:
@@ -242,9 +245,11 @@ def train(
         return
     if not files:
         raise SettingsError("name labelled files to train from, or add --with-corrections")
+    from nlp.semantic import EncoderProcess
     from nlp.training.train import train_model
 
-    report = train_model(files, out_file, seed=seed)
+    encoder = EncoderProcess(timeout_s=120) if semantic else None
+    report = train_model(files, out_file, seed=seed, encoder=encoder)
     _report(report, as_json)
 
 

@@ -16,6 +16,7 @@ from pipeline.desk import claims, models
 
 if TYPE_CHECKING:
     from nlp.annotator import Annotator
+    from nlp.claims import KnownClaim
     from pipeline.app import App
 
 log = structlog.get_logger("annotator")
@@ -41,6 +42,21 @@ class CurrentAnnotator:
     @property
     def model_version(self) -> str:
         return self._annotator.model_version
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card of the model at work."""
+        return self._annotator.card
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """The thresholds in force."""
+        return self._annotator.levels
+
+    @property
+    def claims(self) -> list[KnownClaim]:
+        """The claims texts are compared with."""
+        return self._known
 
     def annotate(
         self,
@@ -78,7 +94,8 @@ class CurrentAnnotator:
     def _use_claims(self, annotator: Annotator) -> None:
         """Claims alone are taken up without loading the model anew."""
         thresholds = claim_thresholds.load_or_shipped(self._app.settings).thresholds
-        annotator.use_claims(self._app.known_claims(), thresholds)
+        self._known = self._app.known_claims()
+        annotator.use_claims(self._known, thresholds)
 
     def _load(self) -> Annotator:
         from nlp.annotator import Annotator  # numba: 100 MB that most processes can do without

@@ -118,10 +118,16 @@ def annotate_part(app: App, stop: threading.Event) -> None:
     """posts.raw -> posts.annotated."""
     from pipeline.stages.annotate import Annotate
 
-    annotator = app.annotator()
-    stage = Annotate(app.bus, annotator, app.clock)
-    beats = Beats(app, "annotate", note=lambda: annotator.problem)
-    work(app, stop, "annotate", POSTS_RAW.name, stage, app.settings.annotate_batch, beats)
+    annotator, batch = app.annotator(), app.settings.annotate_batch
+    second = app.second_tier(annotator)
+    stage = Annotate(app.bus, annotator, app.clock, second=second, full_batch=batch)
+
+    def note() -> str:
+        return annotator.problem or (second.note if second is not None else "")
+
+    work(app, stop, "annotate", POSTS_RAW.name, stage, batch, Beats(app, "annotate", note=note))
+    if second is not None:
+        second.close()
 
 
 def index_part(app: App, stop: threading.Event) -> None:

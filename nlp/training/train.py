@@ -21,10 +21,14 @@ from nlp import weights as model_file
 from nlp.errors import LabelledFileError
 from nlp.heads import COLUMNS, HEAD, HEADS, best_scores, chosen_labels, probabilities
 from nlp.kernel import Kernel, sketch_texts
+from nlp.second_tier import FLAGGED_HELP
+from nlp.semantic import ENCODERS, Encoder
 from nlp.training import metrics
+from nlp.training.account import SET_NAME, fit_account
 from nlp.training.card import known_failures, write_card
 from nlp.training.folds import assign_folds
 from nlp.training.labelled import LICENCES, LabelledText, read_files
+from nlp.training.semantic import encode_all, fit_blend, save_blend
 from nlp.training.stages import FirstStage, Labels, SecondStage, distil, fit_first, fit_second
 from nlp.training.vocabulary import Features
 
@@ -41,6 +45,7 @@ def train_model(
     out: Path | None = None,
     *,
     corrections: Sequence[LabelledText] = (),
+    encoder: Encoder | None = None,
     today: date | None = None,
     seed: int = 7,
     progress: Progress = lambda _: None,
@@ -51,7 +56,8 @@ def train_model(
     Returns cross-validated rows ``set, head, accuracy, macro_f1, ece, n, half_interval, model``,
     ``set`` being ``real``, ``natural`` (real posts in natural proportion) or ``own``, and a row
     ``help`` each. ``corrections``: officers' labels to learn from beside the files
-    (``nlp.training.corrections``). Same files, seed and machine give
+    (``nlp.training.corrections``). ``encoder``: also fit the second tier's blend of sentence
+    vectors and write it beside as ``semantic.npz``. Same files, seed and machine give
     the same weights bit for bit; ``today`` (default: today in UTC) is only written down.
 
     Raises LabelledFileError for files that cannot be used.
@@ -95,11 +101,27 @@ def train_model(
     progress("last fit done")
 
     card = _card(rows, labels, guide, scores, today, seed)
+    card["account"] = fit_account(
+        rows, _rumour(first, second, features, [row.set_name == SET_NAME for row in rows])
+    )
     card["vocabulary"], card["hidden"] = first.network.inputs.shape
     arrays = _fold_together(features, first, second)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
     card["version"] = f"{today.isoformat()}-{digest[:8]}"
     model_file.save(out, arrays, card)
+    if encoder is not None:
+        vectors = encode_all(encoder, [texts[i] for i in guide], progress)
+        blend = fit_blend(
+            vectors,
+            scores,
+            labels.number[guide][:, : len(HEADS)],
+            labels.own[guide],
+            part,
+            _looked_at(scores, card["thresholds"]),
+            ENCODERS[0],
+        )
+        save_blend(out.with_name("semantic.npz"), blend)
+        card["semantic"] = blend.card
     write_card(out.with_name("MODEL_CARD.md"), card, known_failures(Kernel(model_file.load(out))))
     return _rows(card)
 
@@ -119,6 +141,28 @@ def _said(teacher: FirstStage, mixing: SecondStage, features: Features) -> NDArr
     """Probabilities of every text, ``(texts, 18)``, by the teacher."""
     texts = np.arange(features.matrix.shape[0])
     return probabilities(mixing.logits(teacher.scores(features, texts)))
+
+
+def _rumour(
+    first: FirstStage, second: SecondStage, features: Features, wanted: Sequence[bool]
+) -> NDArray[np.float32]:
+    """Probabilities of the rumour head, ``(texts, 4)``, where wanted; 0 elsewhere."""
+    at = np.flatnonzero(wanted)
+    found = np.zeros((len(wanted), len(HEAD["rumour"].labels)), np.float32)
+    if len(at):
+        said = probabilities(second.logits(first.scores(features, at)))
+        found[at] = said[:, HEAD["rumour"].columns]
+    return found
+
+
+def _looked_at(scores: NDArray[np.float32], thresholds: dict[str, Any]) -> NDArray[np.bool_]:
+    """Whom the second tier looks at (``nlp.second_tier.wants_second_look``, without claims)."""
+    unsure = best_scores(scores) < [thresholds["unsure"][head.name] for head in HEADS]
+    kind, rumour = HEAD["kind"], HEAD["rumour"]
+    help_ = scores[:, kind.start + kind.labels.index("help")] >= FLAGGED_HELP
+    claim = scores[:, rumour.columns].argmax(axis=1) != rumour.labels.index("none")
+    passed = scores[:, kind.start + kind.labels.index("irrelevant")] < thresholds["irrelevant"]
+    return np.asarray((unsure.any(axis=1) | help_ | claim) & (passed | claim))
 
 
 def _rows(card: dict[str, Any]) -> list[dict[str, Any]]:
@@ -234,6 +278,14 @@ def _card(
             for part, mask in parts.items()
             if is_help[mask].any()
         },
+        "curves": _curves(
+            scores[~own],
+            best[~own],
+            right[~own],
+            help_score[~own],
+            is_help[~own],
+            irrelevant[~own],
+        ),
         "thresholds": {
             "unsure": {
                 head.name: metrics.unsure_below(best[:, t], right[:, t])
@@ -245,6 +297,39 @@ def _card(
             "help": metrics.precision_at_recall(help_score, is_help, HELP_RECALL)["threshold"],
         },
     }
+
+
+LEVELS = np.arange(0.05, 0.96, 0.05)
+
+
+def _curves(
+    scores: NDArray[np.float32],
+    best: NDArray[np.float32],
+    right: NDArray[np.bool_],
+    help_score: NDArray[np.float32],
+    is_help: NDArray[np.bool_],
+    irrelevant: NDArray[np.bool_],
+) -> dict[str, list[list[float]]]:
+    """What each threshold gives on unseen real posts: ``[level, precision, recall, share]``.
+
+    ``unsure.HEAD``: doubt below the level as a sign of a mistake; ``irrelevant``: passing (below
+    the level) as a sign of relevance; ``help``: at or above the level as a sign of a help call.
+    """
+    if not len(scores):
+        return {}
+    found = {
+        f"unsure.{head.name}": _below(best[:, t], ~right[:, t]) for t, head in enumerate(HEADS)
+    }
+    kind = HEAD["kind"]
+    off_topic = scores[:, kind.start + kind.labels.index("irrelevant")]
+    found["irrelevant"] = _below(off_topic, ~irrelevant)
+    found["help"] = metrics.curve(help_score, is_help, LEVELS)
+    return found
+
+
+def _below(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[list[float]]:
+    turned = metrics.curve(1 - score, truth, 1 - LEVELS)
+    return [[round(1 - level, 3), *rest] for level, *rest in turned]
 
 
 def _licence(name: str) -> str:

@@ -12,6 +12,7 @@ from pipeline.bus.codec import decode_post, encode_annotated
 from pipeline.bus.topics import POSTS_ANNOTATED
 from pipeline.clock import Clock
 from pipeline.domain.post import AnnotatedPost
+from pipeline.stages.second_tier import SecondTier
 
 STAGE = "annotate"
 NOWHERE = "000000"
@@ -34,13 +35,24 @@ class Annotate:
     """The handler of the annotate stage.
 
     Raises BadMessage for bytes that are no post: the worker then finds the bad one by halves.
-    Nothing is published before the whole batch is judged.
+    Nothing is published before the whole batch is judged. ``second``: looks again at some;
+    ``full_batch``: posts in a batch that mean that more are waiting.
     """
 
-    def __init__(self, bus: Bus, annotator: Annotates, clock: Clock) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        annotator: Annotates,
+        clock: Clock,
+        *,
+        second: SecondTier | None = None,
+        full_batch: int = 0,
+    ) -> None:
         self._bus = bus
         self._annotator = annotator
         self._clock = clock
+        self._second = second
+        self._full_batch = full_batch
 
     def __call__(self, messages: Sequence[Message]) -> None:
         posts = [decode_post(message.value) for message in messages]
@@ -50,6 +62,10 @@ class Annotate:
             published=[post.published_at for post, _ in posts],
             reasons=True,
         )
+        if self._second is not None:
+            annotations = self._second(
+                [post for post, _ in posts], annotations, busy=len(posts) >= self._full_batch
+            )
         now = self._clock.now()
         records = [
             Record(

