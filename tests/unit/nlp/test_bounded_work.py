@@ -19,7 +19,7 @@ from nlp.text import READ_LIMIT
 
 LONG = 10_000
 MOST_CALLS = 13_000
-"""A usual post of 80 characters takes about 1,000. 10,600 (claims in pieces) are two milliseconds."""
+"""A usual post of 80 characters takes about 1,000. 10,600 (claims in pieces) are 2 ms."""
 
 
 def _fill(piece: str) -> str:
