@@ -32,7 +32,7 @@ clauses in all, the ``BEST_CLAUSES`` of each of the ``BEST_CLAIMS`` nearest clai
 posts, with chatter too, no figure changes against looking at everything."""
 BEST_CLAUSES = 2
 BEST_CLAIMS = 4
-_LONG = 80
+_LONG = grams.MAX_CLAUSE
 _WINDOW = 20
 """A part longer than this is read in windows, so that no claim hides in a text without commas."""
 
