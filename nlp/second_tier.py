@@ -62,11 +62,18 @@ def by_thread(annotation: Annotation, chained: Annotation) -> Annotation:
 def by_account(
     annotation: Annotation, account: Account, weights: Mapping[str, Any] | None, unsure_at: float
 ) -> Annotation:
-    """The rumour head after a look at who wrote it. ``weights``: ``card["account"]``."""
+    """The rumour head after a look at who wrote it. ``weights``: ``card["account"]``.
+
+    A bureau or a newspaper is a responsible source, so its post may lose the label *unverified*.
+    A person with many followers may not: what they say is likelier true, but spreads furthest;
+    their post keeps the label and the head says that it is unsure.
+    """
     rumour = annotation.scores.get("rumour")
     if weights is None or rumour is None:
         return annotation
     logits = accounts.shift(account, weights)
+    if not account.responsible:
+        logits = max(logits, accounts.least_shift(list(rumour.values())))
     if logits == 0.0:
         return annotation
     moved = accounts.moved(list(rumour.values()), logits)

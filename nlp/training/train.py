@@ -24,7 +24,7 @@ from nlp.kernel import Kernel, sketch_texts
 from nlp.second_tier import FLAGGED_HELP
 from nlp.semantic import ENCODERS, Encoder
 from nlp.training import metrics
-from nlp.training.account import SET_NAME, fit_account
+from nlp.training.account import fit_account
 from nlp.training.card import known_failures, write_card
 from nlp.training.folds import assign_folds
 from nlp.training.labelled import LICENCES, LabelledText, read_files
@@ -101,9 +101,7 @@ def train_model(
     progress("last fit done")
 
     card = _card(rows, labels, guide, scores, today, seed)
-    card["account"] = fit_account(
-        rows, _rumour(first, second, features, [row.set_name == SET_NAME for row in rows])
-    )
+    card["account"] = fit_account(rows)
     card["vocabulary"], card["hidden"] = first.network.inputs.shape
     arrays = _fold_together(features, first, second)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
@@ -141,18 +139,6 @@ def _said(teacher: FirstStage, mixing: SecondStage, features: Features) -> NDArr
     """Probabilities of every text, ``(texts, 18)``, by the teacher."""
     texts = np.arange(features.matrix.shape[0])
     return probabilities(mixing.logits(teacher.scores(features, texts)))
-
-
-def _rumour(
-    first: FirstStage, second: SecondStage, features: Features, wanted: Sequence[bool]
-) -> NDArray[np.float32]:
-    """Probabilities of the rumour head, ``(texts, 4)``, where wanted; 0 elsewhere."""
-    at = np.flatnonzero(wanted)
-    found = np.zeros((len(wanted), len(HEAD["rumour"].labels)), np.float32)
-    if len(at):
-        said = probabilities(second.logits(first.scores(features, at)))
-        found[at] = said[:, HEAD["rumour"].columns]
-    return found
 
 
 def _looked_at(scores: NDArray[np.float32], thresholds: dict[str, Any]) -> NDArray[np.bool_]:

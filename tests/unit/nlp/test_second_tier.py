@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from nlp import account, second_tier
 from nlp.account import Account
 from nlp.annotator import Annotator
-from nlp.heads import COLUMNS, HEADS, probabilities
+from nlp.heads import COLUMNS, HEAD, HEADS, probabilities
+from nlp.training.account import fit_account
+from nlp.training.labelled import SIDE_TASKS, LabelledText
+from nlp.types import Annotation
 
-WEIGHTS = {"weight": [-0.2, -0.9, -1.2, -0.5, -0.5], "mean": [0.5, 0.05, 0.1, 0.1, 4.0]}
+WEIGHTS = {"features": list(account.FEATURES), "weight": [0.1, -1.1, -0.3, -0.7]}
 LEVELS = {head.name: 0.5 for head in HEADS}
 
 
@@ -21,10 +25,35 @@ def annotator() -> Annotator:
     return Annotator.load()
 
 
-def test_a_newspaper_lowers_and_an_unknown_person_raises() -> None:
+def test_a_newspaper_lowers_and_an_ordinary_person_moves_nothing() -> None:
     paper = account.shift(Account("media", True, 1_000_000), WEIGHTS)
-    person = account.shift(Account("person", False, 10), WEIGHTS)
-    assert -account.LIMIT <= paper < 0 < person <= account.LIMIT
+    assert -account.LIMIT <= paper < 0
+    for followers in (0, 10, 1000):
+        assert account.shift(Account("person", False, followers), WEIGHTS) == 0
+    old = {"weight": [0.0, -9.0], "features": ["verified", "followers"]}
+    assert account.shift(Account("media", True, 1_000_000), old) == 0, "a card of another version"
+
+
+def test_a_newspaper_may_lose_the_flag_and_a_person_with_a_million_readers_may_not() -> None:
+    said = _said()
+    assert said.rumour == "unverified"
+    weights = {**WEIGHTS, "weight": [0.0, -9.0, -9.0, -9.0]}
+    weak = second_tier.by_scores(said, _row_with(said, unverified=0.5, none=0.4), LEVELS)
+    assert weak.rumour == "unverified"
+    person = second_tier.by_account(weak, Account("person", True, 10**6), weights, 0.6)
+    assert person.rumour == "unverified" and "rumour" in person.unsure
+    assert person.scores["rumour"]["unverified"] < weak.scores["rumour"]["unverified"]
+    assert (
+        second_tier.by_account(weak, Account("media", True, 10**6), weights, 0.6).rumour == "none"
+    )
+
+
+def _row_with(said: Annotation, **rumour: float) -> NDArray[np.float32]:
+    row = second_tier.as_row(said)
+    head = HEAD["rumour"]
+    left = (1 - sum(rumour.values())) / (len(head.labels) - len(rumour))
+    row[head.columns] = [rumour.get(label, left) for label in head.labels]
+    return row
 
 
 def test_nothing_known_moves_nothing(annotator: Annotator) -> None:
@@ -103,3 +132,24 @@ def test_a_near_vector_only_suggests() -> None:
         assert [(c.id, c.level) for c in found.claims] == [("B", "suggest")]
     far = second_tier.with_suggestion(said, ["A", "B"], near / 2)
     assert far is said
+
+
+def test_what_an_account_weighs_is_fitted_on_posts_with_a_verdict() -> None:
+    rows = []
+    for n in range(300):
+        is_rumour = n % 3 == 0
+        known = {"verified": False, "verified_type": -1, "followers": 200}
+        paper = {"verified": True, "verified_type": 3, "followers": 3_000_000}
+        rows.append(
+            LabelledText(
+                text=f"第{n % 7}条{'速转' if n % 5 else '记者'}消息{n * 37 % 101}",
+                set_name="ced",
+                labels={"report": SIDE_TASKS["report"].index("rumor" if is_rumour else "nonrumor")},
+                raw={"time": f"2012-{1 + n // 30:02d}-01", "extra": known if is_rumour else paper},
+            )
+        )
+    fitted = fit_account(rows)
+    assert fitted is not None and fitted == fit_account(rows)
+    assert fitted["text_and_account"]["accuracy"] > 0.95 > fitted["text"]["accuracy"]
+    assert account.shift(Account("media", True, 10**6), fitted) < -1
+    assert fit_account(rows[:50]) is None
