@@ -111,7 +111,7 @@ def of_event(visit: Visit, claim: Mapping[str, Any], event_id: str = "") -> None
     desk = visit.desk
     with desk.store.read() as conn:
         ids = queries_library.posts_to_compare(conn, claim["id"], event_id=event_id)
-    items = list(desk.index.get(ids).values())
+    items = list({item.post.full_text: item for item in desk.index.get(ids).values()}.values())
     found = pairs({claim["id"]: claim}, items, desk.now(), only=claim["id"])
     if not found:
         widgets.empty("没有与它逐条相似的帖文，可能按主题归并。")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from difflib import SequenceMatcher
 from typing import Literal
 
 from nlp.claim_library import KnownClaim
+from nlp.claims import FRESH
 from nlp.particulars import Spot, mentions, related
 from nlp.places import Gazetteer
 from nlp.stance import Stance, denial_at, denies, stance_towards
@@ -59,16 +61,15 @@ def compare(
     text = text[:MOST_TEXT]
     ours, theirs = mentions(claim.claim, gazetteer), mentions(text, gazetteer)
     claim_marks, post_marks = [], []
-    if not any(spot.kind == "place" for spot in ours) and claim.adcode:
-        ours_known = [*ours, Spot(0, 0, "place", "", frozenset((claim.adcode,)))]
-    else:
-        ours_known = ours
+    told = _told(claim, ours)
     for spot in ours:
         verdict = _verdict(spot, theirs)
         if verdict is not None:
             claim_marks.append(Mark(spot.start, spot.end, spot.kind, verdict))
     for spot in theirs:
-        verdict = _verdict(spot, ours_known)
+        verdict = _verdict(spot, ours)
+        if verdict is None and _verdict(spot, told) is False:
+            verdict = False  # agreeing with what only the library says is nothing to show
         if verdict is not None:
             post_marks.append(Mark(spot.start, spot.end, spot.kind, verdict))
     if denies(clause or text, claim.claim):
@@ -96,6 +97,26 @@ def compare(
     )
 
 
+def _told(claim: KnownClaim, ours: Iterable[Spot]) -> list[Spot]:
+    """Place and time of a claim that its own words do not name: where it is about, the year and
+    the days around that on which it was looked into."""
+    kinds = {(spot.kind, spot.unit) for spot in ours}
+    told = []
+    if claim.adcode and ("place", "") not in kinds:
+        told.append(Spot(0, 0, "place", "", frozenset((claim.adcode,))))
+    try:
+        day = date.fromisoformat(claim.date)
+    except ValueError:  # none, or a month only
+        return told
+    if ("date", "year") not in kinds:
+        told.append(Spot(0, 0, "date", "year", frozenset((str(day.year),))))
+    if ("date", "day") not in kinds:
+        near = [day + timedelta(days=n) for n in range(-FRESH.days, FRESH.days + 1)]
+        said = {f"{d.month}-{d.day}" for d in near}
+        told.append(Spot(0, 0, "date", "day", frozenset(said)))
+    return told
+
+
 def _verdict(spot: Spot, others: Iterable[Spot]) -> bool | None:
     """True: the other text says the same; False: it says otherwise; None: it says nothing."""
     comparable = [o for o in others if o.kind == spot.kind and o.unit == spot.unit]
@@ -103,7 +124,15 @@ def _verdict(spot: Spot, others: Iterable[Spot]) -> bool | None:
         return None
     if spot.kind == "place":
         return any(related(a, b) for o in comparable for a in spot.values for b in o.values)
+    if spot.unit == "day":  # 3日 agrees with 7月3日, 8月3日 does not
+        return any(_same_day(a, b) for o in comparable for a in spot.values for b in o.values)
     return any(spot.values & o.values for o in comparable)
+
+
+def _same_day(one: str, other: str) -> bool:
+    if one.startswith("-") or other.startswith("-"):
+        return one.rpartition("-")[2] == other.rpartition("-")[2]
+    return one == other
 
 
 def _apart(marks: Iterable[Mark]) -> tuple[Mark, ...]:

@@ -135,7 +135,7 @@ def mentions(text: str, gazetteer: Gazetteer) -> list[Spot]:
     spots: list[Spot] = []
     for match in _DATE.finditer(text):
         month, day = match.group(2) or "", match.group(4) or match.group(3)
-        values = {f"-{int(day)}"} if not month else {f"{int(month)}-{int(day)}", f"-{int(day)}"}
+        values = {f"{int(month)}-{int(day)}"} if month else {f"-{int(day)}"}
         spots.append(Spot(match.start(), match.end(), "date", "day", frozenset(values)))
     for match in _YEAR.finditer(text):
         span = (match.start(1), match.end(1))

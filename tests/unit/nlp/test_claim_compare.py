@@ -56,6 +56,24 @@ def test_a_claim_that_names_no_place_is_compared_by_its_division() -> None:
     assert compare(claim, "武鸣区水库大坝裂开了", GAZETTEER).differs == ()
 
 
+def test_another_year_and_a_far_day_are_marked_though_the_claim_names_none() -> None:
+    claim = KnownClaim("E", "双桥镇水库大坝裂开", adcode="450110", date="2026-07-04")
+    for text, differ in (
+        ("2023年双桥镇水库大坝裂开", ["2023"]),
+        ("12月9日双桥镇水库大坝裂开", ["12月9日"]),
+        ("2026年7月2日双桥镇水库大坝裂开", []),
+        ("7月3日双桥镇水库大坝裂开", []),
+    ):
+        found = compare(claim, text, GAZETTEER)
+        assert said(text, found.post_marks, agrees=False) == differ, text
+        assert "date" not in found.agrees
+
+
+def test_a_day_without_month_agrees_with_the_same_day() -> None:
+    assert compare(CLAIM, "双桥镇3日降雨299毫米", GAZETTEER).differs == ()
+    assert compare(CLAIM, "双桥镇8月3日降雨299毫米", GAZETTEER).differs == ("date",)
+
+
 @given(st.text("武鸣宾阳双桥镇7月3日299毫米3人没有被困，吗", max_size=60))
 def test_marks_never_overlap_nor_leave_the_text(text: str) -> None:
     found = compare(CLAIM, text, GAZETTEER)
