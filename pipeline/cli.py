@@ -241,7 +241,9 @@ def train(
         from pipeline.app import build
         from pipeline.commands.models import train_challenger
 
-        _report(train_challenger(build(settings_of(config)), files or [], seed=seed), as_json)
+        made, *rows = train_challenger(build(settings_of(config)), files or [], seed=seed)
+        _report([made], as_json)
+        _compared(rows, as_json)
         return
     if not files:
         raise SettingsError("name labelled files to train from, or add --with-corrections")
@@ -268,7 +270,8 @@ def evaluate(
     """Score the annotator per head and file: accuracy, macro-F1, calibration error, n.
 
     With --challenger: the model in use beside another one, on the files and on the corrections
-    that were held back from training, differences with 95 % intervals.
+    that were held back from training: both scores, the 95 % interval of the difference, and
+    better, worse, mixed, no clear difference or too few. Files must not have taught either.
 
     Examples: tingfeng evaluate dev/*.jsonl.gz --json;
     tingfeng evaluate --challenger 2026-11-24-1a2b3c4d --config var
@@ -277,7 +280,7 @@ def evaluate(
         from pipeline.app import build
         from pipeline.commands.models import compare
 
-        _report(compare(build(settings_of(config)), challenger, files or []), as_json)
+        _compared(compare(build(settings_of(config)), challenger, files or []), as_json)
         return
     if not files:
         raise SettingsError("name labelled files to score on, or a --challenger")
@@ -292,6 +295,18 @@ def _report(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
             out(row)
         else:
             typer.echo("  ".join(f"{k}={_short(v)}" for k, v in row.items()))
+
+
+def _compared(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """The model in use beside another one, in one table."""
+    from nlp.training.challenge import as_table
+
+    if as_json:
+        _report(rows, as_json)
+    elif rows:
+        typer.echo("\n".join(as_table(rows)))
+    else:
+        say("nothing to compare on: no correction is held back yet, name labelled files")
 
 
 def _short(value: Any) -> str:

@@ -85,11 +85,14 @@ class CurrentAnnotator:
         self._mark = mark
 
     def _look(self) -> tuple[Any, ...]:
-        """(the model chosen, the ids of the active claims, when thresholds were measured)."""
+        """(the model chosen and its file, the ids of the active claims, when thresholds were
+        measured)."""
         app = self._app
         with app.store.read() as conn:
             ids = claims.active_ids(conn, app.now())
-            return models.last_choice(conn), ids, claim_thresholds.mark_of(app.settings)
+            choice, name = models.last_choice(conn), models.in_use(conn)
+        file = models.mark_of(app.settings.models_dir, name)
+        return (choice, file), ids, claim_thresholds.mark_of(app.settings)
 
     def _use_claims(self, annotator: Annotator) -> None:
         """Claims alone are taken up without loading the model anew."""

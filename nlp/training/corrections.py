@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nlp.heads import HEAD
+from nlp.kernel import MIN_CONTENT, SKETCH, sketch_texts
 from nlp.text import clean
+from nlp.training.folds import COPY_AGREEMENT
 from nlp.training.labelled import LabelledText
 
 SET_NAME = "corrections"
@@ -32,21 +37,53 @@ def held_back(text: str, seed: int) -> bool:
 
 
 def split(
-    corrected: Iterable[CorrectedText], seed: int
+    corrected: Sequence[CorrectedText], seed: int
 ) -> tuple[list[LabelledText], list[LabelledText]]:
-    """Rows to learn from and rows held back; unknown labels are left out."""
-    learn: list[LabelledText] = []
-    held: list[LabelledText] = []
-    for one in corrected:
-        labels = {
-            head: HEAD[head].labels.index(label)
-            for head, label in one.labels.items()
-            if head in HEAD and label in HEAD[head].labels
-        }
-        if labels:
-            side = held if held_back(one.text, seed) else learn
-            side.append(LabelledText(one.text, SET_NAME, labels))
-    return learn, held
+    """Rows to learn from and rows held back; unknown labels are left out.
+
+    ``corrected``: oldest first. A near-copy follows the text it resembles, so that nothing judges
+    what its copy taught; one that resembles texts of both sides is left out.
+    """
+    rows = [row for row in map(_labelled, corrected) if row is not None]
+    copies = _Copies([row.text for row in rows])
+    sides: list[bool | None] = []  # True = held back, None = left out
+    for n, row in enumerate(rows):
+        near = {sides[i] for i in copies.before(n)} - {None}
+        sides.append(near.pop() if len(near) == 1 else None if near else held_back(row.text, seed))
+    learn = [row for row, held in zip(rows, sides, strict=True) if held is False]
+    return learn, [row for row, held in zip(rows, sides, strict=True) if held]
+
+
+def _labelled(one: CorrectedText) -> LabelledText | None:
+    labels = {
+        head: HEAD[head].labels.index(label)
+        for head, label in one.labels.items()
+        if head in HEAD and label in HEAD[head].labels
+    }
+    return LabelledText(one.text, SET_NAME, labels) if labels else None
+
+
+def no_copies(texts: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of the texts that are no near-copy of any of the others."""
+    copies = _Copies([*others, *texts])
+    n = len(others)
+    return [text for i, text in enumerate(texts, n) if not np.any(copies.before(i) < n)]
+
+
+class _Copies:
+    """Which texts are near-copies: by the folds' measure, the same text where one is short."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._sketches, self._exacts, contents = sketch_texts(texts)
+        self._long = contents >= MIN_CONTENT
+
+    def before(self, n: int) -> NDArray[np.int64]:
+        """Numbers of the earlier texts that text ``n`` resembles."""
+        near = self._exacts[:n] == self._exacts[n]
+        if self._long[n]:
+            agree = np.count_nonzero(self._sketches[:n] == self._sketches[n], axis=1)
+            near |= self._long[:n] & (agree >= COPY_AGREEMENT * SKETCH)
+        return np.flatnonzero(near)
 
 
 def texts_of(rows: Sequence[LabelledText]) -> list[str]:

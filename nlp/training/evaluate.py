@@ -34,11 +34,12 @@ def evaluate_model(files: Sequence[Path], model: Path | None = None) -> list[dic
     for path in files:
         labelled = read_files([path], for_training=False)
         if labelled:
-            rows.extend(_rows(_set_name(path), labelled, kernel, weights))
+            rows.extend(_rows(set_name(path), labelled, kernel, weights))
     return rows
 
 
-def _set_name(path: Path) -> str:
+def set_name(path: Path) -> str:
+    """What a labelled file is called in reports."""
     stem = path.name.split(".")[0]
     return f"{path.parent.name}/{stem}" if stem in ("train", "dev", "test") else stem
 

@@ -13,12 +13,12 @@ from sqlalchemy import select
 from nlp import weights
 from nlp.training.adapt import adapt_model
 from nlp.training.challenge import compare_models
-from nlp.training.corrections import CorrectedText, split
+from nlp.training.corrections import CorrectedText, no_copies, split
 from nlp.training.labelled import LabelledText
 from nlp.training.train import train_model
 from pipeline.app import App
 from pipeline.desk import labels, models
-from pipeline.domain.corrections import standing
+from pipeline.domain.corrections import Standing, standing
 from pipeline.domain.rights import Actor, Role
 from pipeline.errors import SettingsError
 from pipeline.index.base import Query
@@ -31,30 +31,41 @@ ORDINARY = 3_000
 def train_challenger(app: App, files: Sequence[Path], seed: int = SEED) -> list[dict[str, Any]]:
     """A model in the data folder that judges nothing yet, and how it compares.
 
-    ``files``: train anew from these and the corrections; none: move the model in use.
+    ``files``: train anew from these and the corrections; none: move the model in use. First row:
+    ``challenger, learned, held_back``; then the rows of ``nlp.training.challenge``.
     Raises: LabelledFileError.
     """
-    learn, held = _corrections(app)
+    words = _standing(app)
+    learn, held = _sides(words)
     folder = app.settings.models_dir
-    champion = _champion(app)
     if files:
-        draft = folder / "draft.npz"
+        draft = folder / "training" / "annotator.npz"  # not among the models until it is whole
         train_model(files, draft, corrections=learn, seed=seed)
-        out = draft.with_name(f"{weights.read_card(draft)['version']}.npz")
-        draft.rename(out)
-        draft.with_name("MODEL_CARD.md").rename(out.with_suffix(".md"))
+        out = folder / f"{weights.read_card(draft)['version']}.npz"
+        draft.replace(out)
+        draft.with_name("MODEL_CARD.md").replace(out.with_suffix(".md"))
+        draft.parent.rmdir()
     else:
-        out = adapt_model(learn, list(_ordinary(app)), folder, champion=champion, seed=seed)
+        # what people corrected, or differ on, must not be held to the machine's reading of it
+        ordinary = no_copies(list(_ordinary(app)), [stands.text for stands in words])
+        out = adapt_model(learn, ordinary, folder, champion=_champion(app), seed=seed)
     return [
         {"challenger": out.stem, "learned": len(learn), "held_back": len(held)},
-        *compare_models(champion, out, [], held),
+        *compare(app, out.stem, []),
     ]
 
 
 def compare(app: App, version: str, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The model in use beside another. Raises: ModelMissing, LabelledFileError."""
+    """The model in use beside another; kept, so that whoever decides sees it on the page.
+
+    Raises: ModelMissing, LabelledFileError.
+    """
     path = models.model_path(app.settings.models_dir, version)
-    return compare_models(_champion(app), path, files, _corrections(app)[1])
+    rows = compare_models(_champion(app), path, files, _sides(_standing(app))[1])
+    with app.store.read() as conn:
+        used = models.in_use(conn)
+    models.keep_comparison(app.settings.models_dir, version, used, rows, app.now())
+    return rows
 
 
 def listed(app: App) -> Iterator[dict[str, Any]]:
@@ -98,17 +109,20 @@ def _champion(app: App) -> Path:
         return models.model_path(app.settings.models_dir, models.in_use(conn))
 
 
-def _corrections(app: App) -> tuple[list[LabelledText], list[LabelledText]]:
-    """What people agree on, by post: to learn from, and held back."""
+def _standing(app: App) -> list[Standing]:
     with app.store.read() as conn:
-        words = labels.corrections(conn)
+        return standing(labels.corrections(conn))
+
+
+def _sides(words: Sequence[Standing]) -> tuple[list[LabelledText], list[LabelledText]]:
+    """What people agree on, by post: to learn from, and held back."""
     agreed: dict[str, dict[str, str]] = defaultdict(dict)
     texts: dict[str, str] = {}
-    for stands in standing(words):
+    for stands in words:
         if stands.label is not None:
             agreed[stands.post_id][stands.head] = stands.label
             texts[stands.post_id] = stands.text
-    return split((CorrectedText(texts[post], said) for post, said in agreed.items()), SEED)
+    return split([CorrectedText(texts[post], said) for post, said in agreed.items()], SEED)
 
 
 def _ordinary(app: App) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ import pytest
 
 from nlp import weights
 from nlp.claims import load_library
-from nlp.errors import LabelledFileError, ModelMissing
-from nlp.training.corrections import held_back
+from nlp.errors import LabelledFileError
 from pipeline.app import App, build
 from pipeline.commands import models as command
 from pipeline.current import CurrentAnnotator
 from pipeline.desk import claims, labels, models
 from pipeline.domain.rights import Actor, Role
-from pipeline.errors import IllegalTransition, MissingFields, NotAllowed
+from pipeline.errors import IllegalTransition, MissingFields, NotAllowed, NotFound
 from pipeline.settings import load_settings
 from pipeline.store.sql import verify_audit
 
@@ -81,15 +79,20 @@ def test_a_challenger_learns_what_was_held_back_from_it(
     app: App, said: list[str], challenger: tuple[str, list[dict[str, Any]]]
 ) -> None:
     name, rows = challenger
-    held = [text for text in said if held_back(text, command.SEED)]
-    assert 0 < len(held) < len(said) / 2
+    learned, held = rows[0]["learned"], rows[0]["held_back"]
+    assert 0 < held < len(said) / 2 < learned and learned + held <= len(said)
     kind = next(r for r in rows if r.get("head") == "kind")
-    assert (kind["set"], kind["n"]) == ("held-back corrections", len(held))
+    assert (kind["set"], kind["n"]) == ("held-back corrections", held)
     assert kind["accuracy_new"] > kind["accuracy"]
+    assert kind["verdict"] == "too few", "fewer than thirty texts decide nothing"
     with app.store.read() as conn:
         assert models.in_use(conn) == models.SHIPPED, "a challenger judges nothing by itself"
+    listed = {found.name: found for found in models.list_models(app.settings.models_dir)}
+    compared = listed[name].compared
+    assert compared is not None
+    assert list(compared.rows) == rows[1:], "kept for whoever decides"
     card = weights.read_card(app.settings.models_dir / f"{name}.npz")
-    assert card["adapted"]["corrections"]["kind"] == len(said) - len(held)
+    assert card["adapted"]["corrections"]["kind"] == learned
     assert card["adapted"]["penalty"]["sentiment"] is None, "heads nobody corrected stay"
 
 
@@ -148,10 +151,16 @@ def test_a_damaged_model_is_replaced_by_the_shipped_one_and_said(
     broken.write_bytes(whole)
     use(app, broken.stem)
     broken.write_bytes(whole[: len(whole) // 2])
-    running = CurrentAnnotator(app, seconds=time.monotonic)
+    seconds = [0.0]
+    running = CurrentAnnotator(app, seconds=lambda: seconds[0])
     assert broken.stem in running.problem
     assert running.annotate(["好大的雨"])[0].model == weights.load().version
-    with pytest.raises(ModelMissing):
+    broken.write_bytes(whole)
+    seconds[0] = 6.0
+    assert running.annotate(["好大的雨"])[0].model == challenger[0], "a restored file is taken up"
+    assert running.problem == ""
+    broken.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NotFound, match="缺失或损坏"):
         use(app, "2026-01-01-nothing")
     with pytest.raises(MissingFields):
         use(app, "../../etc/passwd")
