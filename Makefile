@@ -37,6 +37,8 @@ lock: ## refresh the lock files (needs uv)
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra distributed --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements-distributed.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
