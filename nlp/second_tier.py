@@ -2,7 +2,8 @@
 
 Three things the text alone does not say: what it answers to, who wrote it, what it means in other
 words. Each gives new probabilities; the labels follow from them, except that urgency is never
-lowered. ``Annotation.tier`` says that a second look was taken, and ``reasons`` why it moved.
+lowered, and a help call stays one. ``Annotation.tier`` and ``looks`` say that a second look was
+taken and at what, ``reasons`` why it moved.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from nlp.heads import COLUMNS, HEADS
 from nlp.types import Annotation, ClaimMatch, Kind, Rumour, Sentiment
 
 FLAGGED_HELP = 0.1  # P(help) from which a post is looked at again
+FLAGGED = 0.1  # P(help) or P(rumour) from which its vector is
 SHORT_REPLY = 40  # characters of an own text that an answered post may decide
-SUGGEST_FROM = 0.5  # 12 of 10,000 ordinary posts reach it (measured on 94 claims)
+NEAR = 0.13  # likeness by words, too little to show, from which a claim's meaning is compared
+SUGGEST_FROM = 0.5  # likeness of vectors from which it is shown (docs/second-tier.md)
 CHAIN = "//@:"  # as reposts carry what they answer; the model has learned from such chains
 PARENT_LIMIT = 120
+
+_NAMES = tuple(head.name for head in HEADS)
 
 
 def wants_second_look(annotation: Annotation) -> bool:
@@ -38,6 +43,24 @@ def wants_second_look(annotation: Annotation) -> bool:
     )
 
 
+def wants_encoder(annotation: Annotation) -> bool:
+    """Whether a sentence vector may help: it was measured to bring nothing to kind and urgency."""
+    return pressing(annotation) >= FLAGGED or not {"sentiment", "rumour"}.isdisjoint(
+        annotation.unsure
+    )
+
+
+def wants_claims(annotation: Annotation) -> bool:
+    """Whether a known claim is sought by meaning, where words showed none."""
+    return not annotation.claims and 1 - annotation.scores["rumour"]["none"] >= FLAGGED
+
+
+def pressing(annotation: Annotation) -> float:
+    """Who is looked at first: the likeliest help call or claim, 0-1."""
+    scores = annotation.scores
+    return max(scores["kind"]["help"], 1 - scores["rumour"]["none"])
+
+
 def with_answered(own: str, answered: str) -> str:
     """An own text and what it answers, as one chain."""
     return f"{own}{CHAIN}{answered[:PARENT_LIMIT]}"
@@ -45,10 +68,11 @@ def with_answered(own: str, answered: str) -> str:
 
 def by_thread(annotation: Annotation, chained: Annotation) -> Annotation:
     """The reading of the chain, with the places, claims and tokens of the own text."""
+    is_help = annotation.kind == "help"
     return replace(
         annotation,
         relevant=annotation.relevant or chained.relevant,
-        kind=chained.kind,
+        kind="help" if is_help else chained.kind,
         sentiment=chained.sentiment,
         urgency=max(annotation.urgency, chained.urgency),
         rumour=chained.rumour,
@@ -56,6 +80,7 @@ def by_thread(annotation: Annotation, chained: Annotation) -> Annotation:
         reasons=chained.reasons,
         unsure=chained.unsure,
         tier=2,
+        looks=_looked(annotation, "thread"),
     )
 
 
@@ -96,24 +121,29 @@ def by_account(
         },
         unsure=unsure,
         tier=2,
+        looks=_looked(annotation, "account"),
     )
 
 
 def with_suggestion(
-    annotation: Annotation, claims: Sequence[str], likeness: NDArray[np.float32]
+    annotation: Annotation, near: Sequence[ClaimMatch], likeness: Sequence[float]
 ) -> Annotation:
-    """The known claim of the nearest vector, for a person to look at, where words found none.
+    """The claim nearest in meaning, for a person to look at, where words were not enough.
 
-    ``claims``: their ids; ``likeness`` (claims,): of ``Blend.comparable`` vectors. Never more than
-    a suggestion: no vector holds a place, a date or a number.
+    ``near``: claims that words bring near, with their clause; ``likeness``: of each, by vectors of
+    clause and claim. Never more than a suggestion: no vector holds a place, a date or a number.
     """
-    if annotation.claims or annotation.rumour == "none" or not len(likeness):
+    if annotation.claims or not near:
         return annotation
-    best = int(likeness.argmax())
+    best = max(range(len(near)), key=likeness.__getitem__)
     if likeness[best] < SUGGEST_FROM:
         return annotation
-    found = ClaimMatch(claims[best], round(float(likeness[best]), 4))
-    return replace(annotation, claims=(found,))
+    found = replace(near[best], similarity=round(float(likeness[best]), 4), level="suggest")
+    return replace(annotation, claims=(found,), tier=2, looks=_looked(annotation, "meaning"))
+
+
+def _looked(annotation: Annotation, what: str) -> tuple[str, ...]:
+    return annotation.looks if what in annotation.looks else (*annotation.looks, what)
 
 
 def as_row(annotation: Annotation) -> NDArray[np.float32]:
@@ -128,7 +158,8 @@ def as_row(annotation: Annotation) -> NDArray[np.float32]:
 def by_scores(
     annotation: Annotation, row: NDArray[np.float32], unsure_at: Mapping[str, float]
 ) -> Annotation:
-    """Labels that follow from new probabilities ``(18,)``; urgency is never lowered."""
+    """Labels that follow from new probabilities ``(18,)``. Urgency is never lowered; a help call
+    stays one, and where the new reading differs the head says that it is unsure."""
     labels: dict[str, str] = {}
     scores: dict[str, dict[str, float]] = {}
     unsure: list[str] = []
@@ -140,6 +171,9 @@ def by_scores(
         )
         if part.max() < unsure_at[head.name]:
             unsure.append(head.name)
+    if annotation.kind == "help" != labels["kind"]:
+        labels["kind"] = "help"
+        unsure = [name for name in _NAMES if name in (*unsure, "kind")]
     return replace(
         annotation,
         kind=cast(Kind, labels["kind"]),
@@ -149,6 +183,7 @@ def by_scores(
         scores=scores,
         unsure=tuple(unsure),
         tier=2,
+        looks=_looked(annotation, "meaning"),
     )
 
 

@@ -92,7 +92,9 @@ class Annotation:
     ``sketch``: 64 unsigned 32-bit MinHash values, hexadecimal (512 characters), empty for a text
     with fewer than 8 content characters. ``exact``: 16 hexadecimal digits, hash of the cleaned
     text. ``tokens``: words for search, separated by single blanks. ``tier``: 2 when a second look
-    was taken (``nlp.second_tier``).
+    changed the reading (``nlp.second_tier``), and ``looks`` at what: ``thread``, ``account``,
+    ``meaning`` (sentence vectors); ``model`` names the first tier's model, whose card holds the
+    account's weights.
     """
 
     model: str
@@ -113,3 +115,4 @@ class Annotation:
     exact: str = ""
     tokens: str = ""
     tier: int = 1
+    looks: tuple[str, ...] = ()

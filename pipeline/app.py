@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from pipeline.bus.base import Bus
 from pipeline.bus.sqlite import SqliteBus
 from pipeline.clock import Clock, DrillClock, WallClock
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from pipeline.stages.detect import Detector
     from pipeline.stages.ingest import Ingest
     from pipeline.stages.second_tier import SecondTier
+
+log = structlog.get_logger("app")
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -187,22 +191,25 @@ class App:
         return CurrentAnnotator(self)
 
     def second_tier(self, annotator: CurrentAnnotator) -> SecondTier | None:
-        """Second looks as the settings allow them. Raises: nlp.errors.ModelMissing when the
-        sentence encoder is on and its fitted weights are not there."""
+        """Second looks as the settings allow them. Without fitted weights for the sentence
+        encoder it stays off, and the board says so: the first tier goes on in any case."""
+        from nlp.errors import ModelMissing, ModelUnreadable
         from nlp.semantic import EncoderProcess, load_blend
         from pipeline.stages.second_tier import Budget, SecondTier
 
         s = self.settings
         if s.second_tier_ms == 0:
             return None
-        on = s.semantic != "off"
-        return SecondTier(
-            annotator,
-            self.index,
-            Budget(s.second_tier_ms),
-            encoder=EncoderProcess(s.semantic) if on else None,
-            blend=load_blend() if on else None,
-        )
+        budget = Budget(s.second_tier_ms)
+        if s.semantic == "off":
+            return SecondTier(annotator, self.index, budget)
+        try:
+            blend = load_blend()
+        except (ModelMissing, ModelUnreadable) as error:
+            log.error("semantic tier cannot be used", error=str(error))
+            return SecondTier(annotator, self.index, budget, problem="语义复核未就绪，暂用基本判读")
+        encoder = EncoderProcess(s.semantic)
+        return SecondTier(annotator, self.index, budget, encoder=encoder, blend=blend)
 
     def detector(self) -> Detector:
         """The event detector, its memory rebuilt from the store."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -125,9 +126,22 @@ def annotate_part(app: App, stop: threading.Event) -> None:
     def note() -> str:
         return annotator.problem or (second.note if second is not None else "")
 
-    work(app, stop, "annotate", POSTS_RAW.name, stage, batch, Beats(app, "annotate", note=note))
-    if second is not None:
-        second.close()
+    beats, looked, told = Beats(app, "annotate", note=note), Every(1), Every(60)
+
+    def beat(lag: int, why: str) -> None:
+        if second is not None and looked.is_due():
+            second.see_backlog(max(lag, app.bus.lag("detect", [POSTS_ANNOTATED.name])))
+            if told.is_due():
+                log.info("second tier", **asdict(second.counters))
+        beats(lag, why)
+
+    try:
+        if second is not None:
+            second.warm_up()
+        work(app, stop, "annotate", POSTS_RAW.name, stage, batch, beat)
+    finally:
+        if second is not None:
+            second.close()
 
 
 def index_part(app: App, stop: threading.Event) -> None:
@@ -156,7 +170,7 @@ def work(
     topic: str,
     handler: Callable[[Sequence[Message]], None],
     batch: int,
-    beats: Beats | None = None,
+    beats: Callable[[int, str], None] | None = None,
 ) -> None:
     """Run a worker until ``stop``."""
     beats = beats or Beats(app, stage)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from nlp.heads import HEAD
-from nlp.semantic import FORMAT, Blend, Encoder
+from nlp.heads import COLUMNS, HEAD
+from nlp.semantic import FORMAT, Blend, Encoder, side_by_side
 from nlp.training import metrics
 
-PENALTY = 0.01  # LogisticRegression's C on standardised vectors
+PENALTY = 0.03  # LogisticRegression's C
+VECTOR_WEIGHT = 0.3  # of a vector's number beside a log-probability, both of spread 1
 COMMON = 5  # principal directions taken out before comparing
 CHUNK = 64
 HELP_RECALL = 0.95
@@ -51,7 +52,7 @@ def fit_blend(
     said = scores.copy()
     for k in range(int(fold.max()) + 1):
         inside = fold == k
-        said[inside] = _fit(vectors[~inside], truth[~inside], {}).blended(
+        said[inside] = _fit(vectors[~inside], scores[~inside], truth[~inside], {}).blended(
             scores[inside], vectors[inside]
         )
     cascade = np.where(unsure[:, None], said, scores)
@@ -69,14 +70,21 @@ def fit_blend(
             if mask.any()
         },
     }
-    return _fit(vectors, truth, card)
+    return _fit(vectors, scores, truth, card)
 
 
-def _fit(vectors: NDArray[np.float32], truth: NDArray[np.int64], card: dict[str, Any]) -> Blend:
+def _fit(
+    vectors: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    card: dict[str, Any],
+) -> Blend:
     centre = vectors.mean(axis=0)
     _, _, directions = np.linalg.svd(vectors - centre, full_matrices=False)
-    spread = vectors.std(axis=0) + 1e-6
-    seen = (vectors - centre) / spread
+    both = side_by_side(scores, vectors)
+    mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-6
+    spread[COLUMNS:] /= VECTOR_WEIGHT
+    seen = (both - mean) / spread
     heads = list(HEAD)
     fitted = {name: _logistic(seen, truth[:, heads.index(name)]) for name in BLENDED}
     number = HEAD["kind"].labels.index("help")
@@ -84,7 +92,7 @@ def _fit(vectors: NDArray[np.float32], truth: NDArray[np.int64], card: dict[str,
     return Blend(
         centre=centre.astype(np.float32),
         common=directions[:COMMON].astype(np.float32),
-        mean=centre.astype(np.float32),
+        mean=mean.astype(np.float32),
         spread=spread.astype(np.float32),
         sentiment=fitted["sentiment"],
         rumour=fitted["rumour"],
@@ -93,8 +101,8 @@ def _fit(vectors: NDArray[np.float32], truth: NDArray[np.int64], card: dict[str,
     )
 
 
-def _logistic(seen: NDArray[np.float32], truth: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weights ``(d + 1, labels)``, intercept last; one column for a yes-or-no question."""
+def _logistic(seen: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weights ``(18 + d + 1, labels)``, intercept last; one column for a yes-or-no question."""
     model = LogisticRegression(C=PENALTY, max_iter=300).fit(seen, truth)
     return np.vstack([model.coef_.T, model.intercept_]).astype(np.float32)
 

@@ -3,33 +3,41 @@
 The first tier's answer is always there; a second look replaces it before the post is published, so
 that whoever reads ``posts.annotated`` sees one reading per post. What costs nothing (the account)
 is always looked at. What costs (the answered post, the sentence encoder) has a budget of
-milliseconds per second and gives way first: a full batch means that others wait.
+milliseconds per second, goes to the most pressing posts of a batch, and gives way first: when a
+batch is full, or this stage or the detector has a backlog, nothing is looked at again.
+
+So what a second look adds depends on load; the annotation says which looks were taken, and reading
+``posts.annotated`` again gives the same events whatever the load was.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from nlp import second_tier
 from nlp.account import Account
-from nlp.claims import KnownClaim
+from nlp.claims import ClaimIndex, KnownClaim, Thresholds
 from nlp.errors import SemanticDown
-from nlp.semantic import DIMENSIONS, Blend, Encoder
-from nlp.types import Annotation
-from pipeline.domain.post import Post, post_id
+from nlp.semantic import Blend, Encoder
+from nlp.types import Annotation, ClaimMatch
+from pipeline.domain.post import CHAIN, Post, post_id
 from pipeline.errors import EngineDown
 from pipeline.index.base import Index
 
 log = structlog.get_logger("second-tier")
 
-CHUNK = 8  # texts given to the encoder at once: about half a second
+CHUNK = 8  # posts given to the encoder at once: about half a second
+BACKED_UP = 1000  # waiting messages, from which the tier gives way (the board names them too)
 TOLD_FOR_S = 60.0
-DOWN_FOR_S = 30.0  # an encoder that failed is left alone so long
+DOWN_FOR_S = 30.0  # an encoder that failed is left alone so long, doubled each time
+LONGEST_DOWN_S = 1800.0
 
 
 class Rereads(Protocol):
@@ -65,9 +73,21 @@ class Budget:
         self._left -= 1000 * (self._seconds() - began)
 
 
+@dataclass(slots=True)
+class Counters:
+    """Posts since the start: ``wanted`` a second look, ``threads`` and ``meanings`` read again,
+    ``passed`` over for want of time."""
+
+    wanted: int = 0
+    threads: int = 0
+    meanings: int = 0
+    passed: int = 0
+
+
 class SecondTier:
     """Looks again at the unsure and the flagged. ``index``: where answered posts are found;
-    ``encoder`` and ``blend``: None when the sentence encoder is off."""
+    ``encoder`` and ``blend``: None when the sentence encoder is off; ``problem``: why it is off
+    though it should not be, for the board."""
 
     def __init__(
         self,
@@ -77,79 +97,98 @@ class SecondTier:
         *,
         encoder: Encoder | None = None,
         blend: Blend | None = None,
+        problem: str = "",
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._annotator, self._index, self._budget = annotator, index, budget
         self._encoder, self._blend, self._seconds = encoder, blend, seconds
         self._down_until = self._told_until = float("-inf")
+        self._down_for = DOWN_FOR_S
+        self._problem = problem
         self._passed_lately = 0
-        self._problem = ""
-        self._claims: tuple[str, ...] = ()
-        self._claim_vectors = np.zeros((0, DIMENSIONS), np.float32)
-        self.looked = self.passed = 0  # posts since the start: looked at again, given up
+        self._backed_up = False
+        self._claims = _NearClaims()
+        self.counters = Counters()
 
     def __call__(
         self, posts: Sequence[Post], annotations: Sequence[Annotation], *, busy: bool
     ) -> list[Annotation]:
         """``busy``: more posts wait; only what costs nothing is done then."""
+        busy = busy or self._backed_up
         done = list(annotations)
         chosen = [i for i, said in enumerate(done) if second_tier.wants_second_look(said)]
-        if not chosen:
-            return done
-        answered = {} if busy else self._answered([posts[i] for i in chosen])
-        costly: list[int] = []
+        self.counters.wanted += len(chosen)
+        passed = self._by_threads(posts, done, chosen, busy)
+        if self._blend is not None:
+            costly = [i for i in chosen if second_tier.wants_encoder(done[i])]
+            costly.sort(key=lambda i: -second_tier.pressing(done[i]))
+            passed |= self._by_meaning(posts, done, costly, busy)
         for i in chosen:
-            parent = answered.get(posts[i].id)
-            if parent:
-                done[i] = self._by_thread(posts[i], done[i], parent)
             done[i] = self._by_account(posts[i], done[i])
-            if self._blend is not None:
-                costly.append(i)
-        if costly:
-            self._by_meaning(posts, done, costly, busy)
-        self.looked += len(chosen)
+        if passed:
+            self._give_way(len(passed))
         return done
+
+    def warm_up(self) -> None:
+        """Start the encoder before posts wait for it."""
+        if self._encoder is not None:
+            try:
+                self._encoder.encode(["。"])
+            except SemanticDown as error:
+                self._leave_alone(error)
+
+    def see_backlog(self, messages: int) -> None:
+        """How many messages wait, before this stage or behind it."""
+        self._backed_up = messages > BACKED_UP
 
     @property
     def note(self) -> str:
         """One line for the board, empty when all is well."""
-        if self._problem and self._seconds() < self._down_until:
-            return self._problem
+        if self._seconds() < self._down_until:
+            return "语义复核不可用，暂用基本判读"
         if self._seconds() < self._told_until:
-            return f"复核层已让路，{self._passed_lately} 条未用语义复核"
-        return ""
+            return f"复核层：已让路，{self._passed_lately} 条未复核"
+        return self._problem
 
     def close(self) -> None:
         if self._encoder is not None:
             self._encoder.close()
 
-    def _answered(self, posts: Sequence[Post]) -> dict[str, Post]:
-        """The posts that short replies answer, by the reply's id, where the index has them."""
+    # -- what the post answers ---------------------------------------------------------------
+
+    def _by_threads(
+        self, posts: Sequence[Post], done: list[Annotation], chosen: Sequence[int], busy: bool
+    ) -> set[int]:
+        """Read short replies with what they answer; returns those there was no time for."""
         asked = {
-            post.id: post_id(post.source, post.reply_to or post.repost_of, "", "", "", "")
-            for post in posts
-            if (post.reply_to or post.repost_of)
+            i: post_id(post.source, post.reply_to or post.repost_of, "", "", "", "")
+            for i in chosen
+            if ((post := posts[i]).reply_to or post.repost_of)
             and len(post.own_text) <= second_tier.SHORT_REPLY
-            and "//@" not in post.text
+            and CHAIN not in post.text
         }
-        if not asked or not self._budget.is_left():
-            return {}
+        if not asked:
+            return set()
+        if busy or not self._budget.is_left():
+            return set(asked)
         began = self._seconds()
         try:
             found = self._index.get(list(set(asked.values())))
+            known = {i: found[key].post for i, key in asked.items() if key in found}
+            chains = [
+                second_tier.with_answered(posts[i].own_text, parent.own_text)
+                for i, parent in known.items()
+            ]
+            for i, chained in zip(known, self._annotator.annotate(chains), strict=True):
+                done[i] = second_tier.by_thread(done[i], chained)
+            self.counters.threads += len(known)
         except EngineDown as error:
             log.warning("answered posts not looked up", error=str(error))
-            return {}
         finally:
             self._budget.spend(began)
-        return {reply: found[key].post for reply, key in asked.items() if key in found}
+        return set()
 
-    def _by_thread(self, post: Post, said: Annotation, parent: Post) -> Annotation:
-        began = self._seconds()
-        chain = second_tier.with_answered(post.own_text, parent.own_text)
-        (chained,) = self._annotator.annotate([chain])
-        self._budget.spend(began)
-        return second_tier.by_thread(said, chained)
+    # -- who wrote it ------------------------------------------------------------------------
 
     def _by_account(self, post: Post, said: Annotation) -> Annotation:
         account = Account(post.author_kind, post.verified, post.followers)
@@ -160,60 +199,103 @@ class SecondTier:
             self._annotator.levels["unsure.rumour"],
         )
 
+    # -- what it means in other words --------------------------------------------------------
+
     def _by_meaning(
-        self, posts: Sequence[Post], done: list[Annotation], costly: list[int], busy: bool
+        self, posts: Sequence[Post], done: list[Annotation], costly: Sequence[int], busy: bool
+    ) -> set[int]:
+        """Blend in sentence vectors; returns those there was no time for."""
+        for start in range(0, len(costly), CHUNK):
+            began = self._seconds()
+            if busy or began < self._down_until or not self._budget.is_left():
+                return set(costly[start:])
+            try:
+                self._read_again(posts, done, costly[start : start + CHUNK])
+            except SemanticDown as error:
+                self._leave_alone(error)
+                return set(costly[start:])
+            finally:
+                self._budget.spend(began)
+            self._down_for = DOWN_FOR_S
+        return set()
+
+    def _read_again(
+        self, posts: Sequence[Post], done: list[Annotation], part: Sequence[int]
     ) -> None:
+        """One question to the encoder: the posts, and clauses and claims that words bring near."""
         assert self._encoder is not None and self._blend is not None
+        near: dict[int, tuple[ClaimMatch, ...]] = {}
+        self._claims.use(self._annotator.claims)
+        for i in part:
+            if second_tier.wants_claims(done[i]):
+                near[i] = self._claims.near(posts[i].full_text)
+        clauses = [match.clause for found in near.values() for match in found]
+        new = self._claims.without_vector([m.id for found in near.values() for m in found])
+        vectors = self._encoder.encode(
+            [*(posts[i].full_text for i in part), *clauses, *(claim.claim for claim in new)]
+        )
+        own, rest = vectors[: len(part)], self._blend.comparable(vectors[len(part) :])
+        self._claims.keep(new, rest[len(clauses) :])
         unsure_at = {
             name.removeprefix("unsure."): level
             for name, level in self._annotator.levels.items()
             if name.startswith("unsure.")
         }
-        for start in range(0, len(costly), CHUNK):
-            part = costly[start : start + CHUNK]
-            began = self._seconds()
-            if busy or began < self._down_until or not self._budget.is_left():
-                self._give_way(len(costly) - start)
-                return
-            try:
-                self._know_claims()
-                vectors = self._encoder.encode([posts[i].full_text for i in part])
-            except SemanticDown as error:
-                log.warning("semantic tier off for a while", error=str(error))
-                self._problem = "语义复核不可用，暂用基本判读"
-                self._down_until = self._seconds() + DOWN_FOR_S
-                self._give_way(len(costly) - start)
-                return
-            finally:
-                self._budget.spend(began)
-            rows = self._blend.blended(second_tier.all_rows([done[i] for i in part]), vectors)
-            near = self._blend.comparable(vectors) @ self._claim_vectors.T
-            for i, row, likeness in zip(part, rows, near, strict=True):
-                again = second_tier.by_scores(done[i], row, unsure_at)
-                done[i] = second_tier.with_suggestion(again, self._claims, likeness)
+        rows = self._blend.blended(second_tier.all_rows([done[i] for i in part]), own)
+        at = 0
+        for i, row in zip(part, rows, strict=True):
+            done[i] = second_tier.by_scores(done[i], row, unsure_at)
+            found = near.get(i, ())
+            likeness = [
+                float(rest[at + n] @ self._claims.vector(match.id)) for n, match in enumerate(found)
+            ]
+            at += len(found)
+            done[i] = second_tier.with_suggestion(done[i], found, likeness)
+        self.counters.meanings += len(part)
 
-    def _know_claims(self) -> None:
-        """Vectors of the active claims; made again when people changed the library."""
-        assert self._encoder is not None and self._blend is not None
-        claims = self._annotator.claims
-        ids = tuple(claim.id for claim in claims)
-        if ids != self._claims:
-            texts = [claim.claim for claim in claims]
-            vectors = np.vstack(
-                [
-                    np.zeros((0, DIMENSIONS), np.float32),
-                    *(
-                        self._encoder.encode(texts[n : n + CHUNK])
-                        for n in range(0, len(texts), CHUNK)
-                    ),
-                ]
-            )
-            self._claim_vectors = self._blend.comparable(vectors)
-            self._claims = ids
+    def _leave_alone(self, error: SemanticDown) -> None:
+        log.warning("sentence encoder off", error=str(error), seconds=self._down_for)
+        self._down_until = self._seconds() + self._down_for
+        self._down_for = min(2 * self._down_for, LONGEST_DOWN_S)
 
     def _give_way(self, posts: int) -> None:
         if self._seconds() >= self._told_until:
             self._passed_lately = 0
-        self.passed += posts
+            log.info("second tier gives way", posts=posts)
+        self.counters.passed += posts
         self._passed_lately += posts
         self._told_until = self._seconds() + TOLD_FOR_S
+
+
+class _NearClaims:
+    """Claims that words bring near a text, though not near enough to be shown, and the claims'
+    vectors, made when first needed."""
+
+    def __init__(self) -> None:
+        self._given: Sequence[KnownClaim] = ()
+        self._claims: dict[str, KnownClaim] = {}
+        self._index = ClaimIndex(())
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+
+    def use(self, claims: Sequence[KnownClaim]) -> None:
+        if claims is self._given:
+            return
+        known = {claim.id: claim for claim in claims}
+        self._index = ClaimIndex(claims, thresholds=Thresholds(suggest=second_tier.NEAR))
+        self._vectors = {
+            id_: v for id_, v in self._vectors.items() if known.get(id_) == self._claims[id_]
+        }
+        self._given, self._claims = claims, known
+
+    def near(self, text: str) -> tuple[ClaimMatch, ...]:
+        return self._index.match(text)
+
+    def without_vector(self, ids: Sequence[str]) -> list[KnownClaim]:
+        return [self._claims[id_] for id_ in dict.fromkeys(ids) if id_ not in self._vectors]
+
+    def keep(self, claims: Sequence[KnownClaim], vectors: NDArray[np.float32]) -> None:
+        for claim, vector in zip(claims, vectors, strict=True):
+            self._vectors[claim.id] = vector
+
+    def vector(self, id_: str) -> NDArray[np.float32]:
+        return self._vectors[id_]

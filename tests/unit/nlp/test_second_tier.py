@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from nlp.annotator import Annotator
 from nlp.heads import COLUMNS, HEAD, HEADS, probabilities
 from nlp.training.account import fit_account
 from nlp.training.labelled import SIDE_TASKS, LabelledText
-from nlp.types import Annotation
+from nlp.types import Annotation, ClaimMatch
 
 WEIGHTS = {"features": list(account.FEATURES), "weight": [0.1, -1.1, -0.3, -0.7]}
 LEVELS = {head.name: 0.5 for head in HEADS}
@@ -91,7 +93,7 @@ def _said():  # type: ignore[no-untyped-def]
 
 def test_the_account_is_given_as_a_reason() -> None:
     moved = second_tier.by_account(_said(), Account("media", True, 1_000_000), WEIGHTS, 0.5)
-    assert moved.tier == 2
+    assert (moved.tier, moved.looks) == (2, ("account",))
     word, weight = moved.reasons["rumour"][-1]
     assert word == "媒体账号，粉丝100万级" and weight < 0
 
@@ -122,16 +124,28 @@ def test_new_scores_never_lower_urgency(logits: list[float]) -> None:
         assert scores[getattr(again, head.name)] == max(scores.values())
 
 
-def test_a_near_vector_only_suggests() -> None:
-    said = second_tier.by_scores(_said(), second_tier.as_row(_said()), LEVELS)
-    near = np.array([0.2, 0.7], np.float32)
-    found = second_tier.with_suggestion(said, ["A", "B"], near)
-    if said.claims:
-        assert found is said
-    else:
-        assert [(c.id, c.level) for c in found.claims] == [("B", "suggest")]
-    far = second_tier.with_suggestion(said, ["A", "B"], near / 2)
-    assert far is said
+def test_a_near_meaning_only_suggests() -> None:
+    said = replace(_said(), claims=())
+    near = [ClaimMatch("A", 0.2, clause="甲"), ClaimMatch("B", 0.15, "confirm", "乙", ("地点：…",))]
+    found = second_tier.with_suggestion(said, near, [0.2, 0.7])
+    assert found.claims == (ClaimMatch("B", 0.7, "suggest", "乙", ("地点：…",)),)
+    assert found.looks == ("meaning",)
+    assert second_tier.with_suggestion(said, near, [0.2, 0.3]) is said
+    assert second_tier.with_suggestion(said, [], []) is said
+    shown = replace(said, claims=(ClaimMatch("C", 0.5),))
+    assert second_tier.with_suggestion(shown, near, [0.9, 0.9]) is shown
+
+
+def test_a_help_call_stays_one_and_is_called_unsure(annotator: Annotator) -> None:
+    (said,) = annotator.annotate(["救命，我们被困在屋顶，水还在涨"])
+    assert said.kind == "help"
+    row = second_tier.as_row(said)
+    row[HEAD["kind"].columns] = 0.02
+    row[HEAD["kind"].start + HEAD["kind"].labels.index("talk")] = 0.88
+    again = second_tier.by_scores(said, row, LEVELS)
+    assert again.kind == "help" and "kind" in again.unsure and again.urgency == said.urgency
+    chained = replace(_said(), kind="talk", urgency=0)
+    assert second_tier.by_thread(said, chained).kind == "help"
 
 
 def test_what_an_account_weighs_is_fitted_on_posts_with_a_verdict() -> None:

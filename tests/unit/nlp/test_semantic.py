@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp.errors import ModelMissing, ModelUnreadable, SemanticDown
-from nlp.heads import HEAD, HEADS, probabilities
+from nlp.heads import COLUMNS, HEAD, HEADS, probabilities
 from nlp.semantic import DIMENSIONS, TEXT_LIMIT, Blend, EncoderProcess, load_blend, tidy
+from nlp.training.semantic import fit_blend, save_blend
 
 PACKAGE = """
 import os, time
@@ -22,6 +23,8 @@ import numpy as np
 def query(text):
     if "hang" in text:
         time.sleep(60)
+    if "nan" in text:
+        return np.full(384, np.nan, np.float32)
     if "die" in text:
         os._exit(9)
     if "eat" in text:
@@ -51,7 +54,7 @@ def test_vectors_come_from_another_process_with_one_thread(encoder: EncoderProce
     assert vectors[0, 0] != os.getpid() and vectors[0, 1] == 1
 
 
-@pytest.mark.parametrize("word", ["hang", "die", "eat"])
+@pytest.mark.parametrize("word", ["hang", "die", "eat", "nan"])
 def test_it_is_ended_and_started_again(encoder: EncoderProcess, word: str) -> None:
     first = encoder.encode(["雨"])[0, 0]
     encoder._timeout = 2.0
@@ -86,10 +89,10 @@ def blend() -> Blend:
         return rng.normal(size=shape).astype(np.float32)
 
     common = np.linalg.qr(some(DIMENSIONS, 5))[0].T.astype(np.float32)
-    d = DIMENSIONS + 1
+    d = COLUMNS + DIMENSIONS + 1
     return Blend(
-        centre=some(DIMENSIONS), common=common, mean=some(DIMENSIONS),
-        spread=np.ones(DIMENSIONS, np.float32), sentiment=some(d, 3) / 50, rumour=some(d, 4) / 50,
+        centre=some(DIMENSIONS), common=common, mean=some(d - 1),
+        spread=np.ones(d - 1, np.float32), sentiment=some(d, 3) / 50, rumour=some(d, 4) / 50,
         help=some(d) / 50, card={},
     )  # fmt: skip
 
@@ -124,3 +127,26 @@ def test_a_missing_or_torn_file_is_said(tmp_path: Path) -> None:
     torn.write_bytes(b"PK\x03\x04")
     with pytest.raises(ModelUnreadable, match="damaged"):
         load_blend(torn)
+
+
+def test_a_blend_adds_what_the_first_tier_lacks_and_does_no_harm_without(tmp_path: Path) -> None:
+    """Vectors that know the sentiment where the first tier guesses, and nothing of the rumour."""
+    rng = np.random.default_rng(3)
+    n = 600
+    truth = np.column_stack([rng.integers(0, len(head.labels), n) for head in HEADS])
+    logits = rng.normal(size=(n, COLUMNS)).astype(np.float32)
+    rumour = HEAD["rumour"]
+    logits[np.arange(n), rumour.start + truth[:, 3]] += 2
+    scores = probabilities(logits)
+    vectors = rng.normal(size=(n, DIMENSIONS)).astype(np.float32)
+    vectors[np.arange(n), truth[:, 1]] += 4
+    fold, own, unsure = np.arange(n) % 5, np.arange(n) % 2 == 0, np.ones(n, bool)
+    found = fit_blend(vectors, scores, truth, own, fold, unsure, "none")
+    real = found.card["scores"]["real"]
+    assert real["cascade"]["sentiment"]["accuracy"] > real["first"]["sentiment"]["accuracy"] + 0.15
+    assert real["cascade"]["rumour"]["accuracy"] > real["first"]["rumour"]["accuracy"] - 0.03
+    save_blend(tmp_path / "b.npz", found)
+    kept = load_blend(tmp_path / "b.npz")
+    assert np.array_equal(kept.blended(scores, vectors), found.blended(scores, vectors))
+    save_blend(tmp_path / "c.npz", fit_blend(vectors, scores, truth, own, fold, unsure, "none"))
+    assert (tmp_path / "b.npz").read_bytes() == (tmp_path / "c.npz").read_bytes()
