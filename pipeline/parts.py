@@ -205,14 +205,22 @@ def desk_part(app: App, stop: threading.Event) -> None:
         app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
     )
     beats = Beats(app, "desk")
-    calmed, published, forgotten, counted = Every(5), Every(10), Every(3600), Every(3600)
+    calmed, published, forgotten = Every(5), Every(10), Every(3600)
 
     def tell() -> None:
         """Notifying may wait on a slow mail server; the clocks must not wait with it."""
         while not stop.wait(0.5):
             attempt("notify", lambda: notifier.send_due(app.now()))
 
+    def count() -> None:
+        """Counting a day of many sources takes seconds; nor must the clocks wait with that."""
+        while not stop.is_set():
+            attempt("drift", lambda: count_days(app.store, app.index, app.now(), stop.is_set))
+            stop.wait(3600)
+
     threading.Thread(target=tell, name="notify", daemon=True).start()
+    counting = threading.Thread(target=count, name="drift", daemon=True)
+    counting.start()
     while not stop.wait(0.5):
         now = app.now()
         attempt("sweep", partial(sweep, app.store, now, app.rules))
@@ -222,9 +230,8 @@ def desk_part(app: App, stop: threading.Event) -> None:
         attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
         if forgotten.is_due():
             attempt("retention", lambda: forget(app))
-        if counted.is_due():
-            attempt("drift", lambda: count_days(app.store, app.index, app.now()))
         attempt("beat", lambda: beats(app.bus.lag("detect", [POSTS_ANNOTATED.name])))
+    counting.join(timeout=2)  # it reads the index, which is closed next
 
 
 def _calm(app: App) -> None:

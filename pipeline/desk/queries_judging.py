@@ -18,18 +18,24 @@ RECENT_DAYS = 7
 
 
 def drifts(conn: Connection, now: datetime, *, unsure_by: float, mix_by: float) -> list[Drift]:
-    """One per source that posted in the last week; those that moved first."""
+    """All sources together, then one per source that posted in the last week, those that moved
+    first. A few kilobytes per source and day are read, however many posts there were."""
     edge = (now.astimezone(BEIJING).date() - timedelta(days=RECENT_DAYS)).isoformat()
     recent: dict[str, list[DayCounts]] = defaultdict(list)
     before: dict[str, list[DayCounts]] = defaultdict(list)
     for row in conn.execute(select(t.label_days).where(t.label_days.c.source != "")).mappings():
         side = recent if row["day"] > edge else before
         side[row["source"]].append(DayCounts(**{**row["counts"], "posts": row["posts"]}))
+    both = (recent, {source: before[source] for source in recent})
     found = [
         compare(source, joined(days), joined(before[source]), unsure_by=unsure_by, mix_by=mix_by)
         for source, days in recent.items()
     ]
-    return sorted(found, key=lambda d: (not d.notable, not d.judged, d.source))
+    found.sort(key=lambda d: (not d.notable, not d.judged, d.source))
+    if len(found) > 1:  # small sources alone are not judged; together they may be
+        everything = [joined(day for days in side.values() for day in days) for side in both]
+        found.insert(0, compare("", *everything, unsure_by=unsure_by, mix_by=mix_by))
+    return found
 
 
 def disputed(conn: Connection) -> list[Standing]:

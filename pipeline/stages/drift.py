@@ -6,7 +6,7 @@ counted exactly, by the index; *unsure* and words on the newest ``SAMPLE`` posts
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, time, timedelta
 
@@ -25,8 +25,13 @@ CATCH_UP = 5  # older days per run
 _FACETS: tuple[Facet, ...] = ("kind", "sentiment", "urgency", "rumour")
 
 
-def count_days(store: Store, index: Index, now: datetime) -> int:
-    """Returns how many days were counted. Raises: EngineDown, StoreBusy."""
+def count_days(
+    store: Store, index: Index, now: datetime, ended: Callable[[], bool] = lambda: False
+) -> int:
+    """Returns how many days were counted; fewer once ``ended`` says so.
+
+    Raises: EngineDown, StoreBusy.
+    """
     with store.read() as conn:
         known = set(conn.execute(select(t.label_days.c.day)).scalars())
     today = now.astimezone(BEIJING).date()
@@ -35,7 +40,11 @@ def count_days(store: Store, index: Index, now: datetime) -> int:
     done = 0
     for day in [*days[:2], *open_days]:
         start = datetime.combine(day, time(), BEIJING)
-        found = list(_sources(index, Query(since=start, until=start + timedelta(days=1))))
+        found = []
+        for one in _sources(index, Query(since=start, until=start + timedelta(days=1))):
+            if ended():
+                return done
+            found.append(one)
         # A day without posts is written down too, under no source, or it would be asked for ever.
         rows = found or [("", drift.DayCounts())]
         with store.begin(now) as tx:

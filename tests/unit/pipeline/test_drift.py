@@ -13,9 +13,11 @@ from pipeline.domain import drift
 WORDS = ["暴雨", "积水", "停课", "预报", "堵车", "打雷", "台风", "下雨", "回家", "地铁"]
 
 
-def said(rng: random.Random, words: list[str], share_neg: float, unsure: float) -> Annotation:
+def said(
+    rng: random.Random, words: list[str], share_neg: float, unsure: float, model: str = "m"
+) -> Annotation:
     return Annotation(
-        model="m",
+        model=model,
         relevant=True,
         kind="talk",
         sentiment="neg" if rng.random() < share_neg else "neu",
@@ -47,12 +49,30 @@ def test_other_words_other_labels_and_doubt_are_told_apart() -> None:
     before = days(2, 900, WORDS, 0.4, 0.1)
     words = compare(days(1, 200, ["沙尘", "口罩", "黄色", "能见度", *WORDS[:1]], 0.4, 0.1), before)
     assert words.words_moved and words.heads == ()
+    assert set(words.risen) == {"沙尘", "口罩", "黄色", "能见度", WORDS[0]}
     labels = compare(days(1, 200, WORDS, 0.9, 0.1), before)
     assert labels.heads == ("sentiment",) and not labels.words_moved
     doubt = compare(days(1, 200, WORDS, 0.4, 0.3), before)
     assert doubt.heads == ("kind",)
     now, then = doubt.unsure["kind"]
     assert now > 0.2 > then
+
+
+def test_labels_that_another_model_gave_are_told_from_talk_that_changed() -> None:
+    rng = random.Random(4)
+    now = drift.count([said(rng, WORDS, 0.9, 0.1, "new") for _ in range(600)])
+    before = days(2, 900, WORDS, 0.4, 0.1)
+    assert compare(now, before).other_model
+    assert not compare(days(1, 200, WORDS, 0.9, 0.1), before).other_model
+    assert not compare(now, drift.joined([now, before, now, now, now, now])).other_model
+
+
+def test_words_of_one_or_two_people_are_not_kept() -> None:
+    rng = random.Random(4)
+    common = drift.count([said(rng, WORDS, 0, 0) for _ in range(50)]).common
+    assert set(common) <= set(WORDS)
+    lone = drift.count([said(rng, ["张三丰", "某某巷", "车牌", "电话"], 0, 0) for _ in range(2)])
+    assert lone.common == {} and sum(lone.words) > 0
 
 
 def test_few_posts_are_not_judged() -> None:
