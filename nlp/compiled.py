@@ -306,7 +306,7 @@ def explain_batch(
     it added to the chosen label's logit over the mean of the head's labels.
 
     ``spans`` (heads + 1,): first column of each head; ``chosen`` (n, heads); ``word_sizes``: code
-    points of every word of the cleaned texts, ``word_ends`` (n + 1,). Fills ``top_words``
+    points of the words of the cleaned texts, all or the first, ``word_ends`` (n + 1,). Fills ``top_words``
     (n, heads, REASONS) with word numbers within the text, -1 = none, and ``top_weights``.
     """
     heads = spans.shape[0] - 1
@@ -360,7 +360,12 @@ def explain_batch(
             k = spans[h] + chosen[d, h]
             slope[h, k] += scale[k] * linear
             slope[h, NORM_AT] = 0
+        reach = 0
+        for w_no in range(word_ends[d], word_ends[d + 1]):
+            reach += word_sizes[w_no]
         for j in range(c):
+            if origin[starts[j]] >= reach:
+                continue
             r = rows[j]
             for h in range(heads):
                 w = np.float32(0)

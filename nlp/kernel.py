@@ -127,7 +127,8 @@ class Kernel:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Word numbers and signed weights, both ``(n, heads, REASONS)``; see ``explain_batch``.
 
-        ``words``: the words of every cleaned text, in order and without gaps.
+        ``words``: the words of every cleaned text, from the beginning and without gaps; all of
+        them, or as many as are to be weighed.
         """
         n, w = len(texts), self._w
         points, offsets = code_points(texts)
