@@ -264,6 +264,9 @@ def evaluate(
     challenger: Annotated[
         str, typer.Option(help="version of a trained model to compare with the one in use")
     ] = "",
+    semantic: Annotated[
+        bool, typer.Option(help="also with the sentence encoder's second look (slow)")
+    ] = False,
     config: Config = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -284,9 +287,19 @@ def evaluate(
         return
     if not files:
         raise SettingsError("name labelled files to score on, or a --challenger")
+    from nlp.semantic import EncoderProcess, load_blend
     from nlp.training.evaluate import evaluate_model
 
-    _report(evaluate_model(files, model), as_json)
+    if not semantic:
+        _report(evaluate_model(files, model), as_json)
+        return
+    encoder = EncoderProcess(timeout_s=120)
+    try:
+        beside = model.with_name("semantic.npz") if model is not None else None
+        blend = load_blend(beside if beside is not None and beside.exists() else None)
+        _report(evaluate_model(files, model, encoder, blend), as_json)
+    finally:
+        encoder.close()
 
 
 def _report(rows: Iterable[dict[str, Any]], as_json: bool) -> None:

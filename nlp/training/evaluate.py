@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from nlp import weights as model_file
 from nlp.heads import HEAD, HEADS, probabilities
 from nlp.kernel import Kernel
+from nlp.semantic import Blend, Encoder
 from nlp.training import metrics
 from nlp.training.labelled import LabelledText, read_files
+from nlp.training.semantic import BLENDED, read_again
 
 HELP_RECALL = 0.95
 
 
-def evaluate_model(files: Sequence[Path], model: Path | None = None) -> list[dict[str, Any]]:
+def evaluate_model(
+    files: Sequence[Path],
+    model: Path | None = None,
+    encoder: Encoder | None = None,
+    blend: Blend | None = None,
+) -> list[dict[str, Any]]:
     """One row per file and head: ``set, head, accuracy, macro_f1, ece, n, half_interval, model``.
 
     A file adds a row ``help``: precision at a recall of .95 and the threshold that gives it, and
@@ -33,8 +40,17 @@ def evaluate_model(files: Sequence[Path], model: Path | None = None) -> list[dic
     rows: list[dict[str, Any]] = []
     for path in files:
         labelled = read_files([path], for_training=False)
-        if labelled:
-            rows.extend(_rows(set_name(path), labelled, kernel, weights))
+        if not labelled:
+            continue
+        texts = [row.text for row in labelled]
+        scores = probabilities(kernel.score(texts)[0])
+        found = list(_rows(set_name(path), labelled, scores, weights))
+        if encoder is not None and blend is not None:
+            again = read_again(texts, scores, weights.card["thresholds"], encoder, blend)
+            second = list(_rows(set_name(path), labelled, again, weights))
+            found = [{**row, "tier": 1} for row in found]
+            found += [{**row, "tier": 2} for row in second if row["head"] in (*BLENDED, "help")]
+        rows.extend(found)
     return rows
 
 
@@ -45,9 +61,11 @@ def set_name(path: Path) -> str:
 
 
 def _rows(
-    name: str, labelled: list[LabelledText], kernel: Kernel, weights: model_file.Weights
+    name: str,
+    labelled: list[LabelledText],
+    scores: NDArray[np.float32],
+    weights: model_file.Weights,
 ) -> Iterator[dict[str, Any]]:
-    scores = probabilities(kernel.score([row.text for row in labelled])[0])
     for head in HEADS:
         known = np.array([head.name in row.labels for row in labelled])
         if not known.any():

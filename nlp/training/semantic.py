@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from nlp.heads import COLUMNS, HEAD
+from nlp.heads import COLUMNS, HEAD, HEADS, best_scores
+from nlp.second_tier import FLAGGED, FLAGGED_HELP
 from nlp.semantic import FORMAT, Blend, Encoder, side_by_side
 from nlp.training import metrics
 
@@ -71,6 +72,37 @@ def fit_blend(
         },
     }
     return _fit(vectors, scores, truth, card)
+
+
+def looked_at(scores: NDArray[np.float32], thresholds: dict[str, Any]) -> NDArray[np.bool_]:
+    """Whose vector the second tier asks for (``nlp.second_tier``), known claims left out.
+
+    ``scores`` (n, 18); ``thresholds``: of the model's card.
+    """
+    unsure = best_scores(scores) < [thresholds["unsure"][head.name] for head in HEADS]
+    kind, rumour = HEAD["kind"], HEAD["rumour"]
+    calls = scores[:, kind.start + kind.labels.index("help")]
+    claims = 1 - scores[:, rumour.start + rumour.labels.index("none")]
+    is_claim = scores[:, rumour.columns].argmax(axis=1) != rumour.labels.index("none")
+    relevant = scores[:, kind.start + kind.labels.index("irrelevant")] < thresholds["irrelevant"]
+    second = (unsure.any(axis=1) | (calls >= FLAGGED_HELP) | is_claim) & (relevant | is_claim)
+    doubtful = unsure[:, [list(HEAD).index(name) for name in BLENDED]].any(axis=1)
+    return np.asarray(second & (doubtful | (np.maximum(calls, claims) >= FLAGGED)))
+
+
+def read_again(
+    texts: Sequence[str],
+    scores: NDArray[np.float32],
+    thresholds: dict[str, Any],
+    encoder: Encoder,
+    blend: Blend,
+) -> NDArray[np.float32]:
+    """``scores`` (n, 18) as they are after the second tier. Raises SemanticDown."""
+    at = np.flatnonzero(looked_at(scores, thresholds)).tolist()
+    again = scores.copy()
+    if at:
+        again[at] = blend.blended(scores[at], encode_all(encoder, [texts[i] for i in at]))
+    return again
 
 
 def _fit(

@@ -21,14 +21,13 @@ from nlp import weights as model_file
 from nlp.errors import LabelledFileError
 from nlp.heads import COLUMNS, HEAD, HEADS, best_scores, chosen_labels, probabilities
 from nlp.kernel import Kernel, sketch_texts
-from nlp.second_tier import FLAGGED_HELP
 from nlp.semantic import ENCODERS, Encoder
 from nlp.training import metrics
 from nlp.training.account import fit_account
 from nlp.training.card import known_failures, write_card
 from nlp.training.folds import assign_folds
 from nlp.training.labelled import LICENCES, LabelledText, read_files
-from nlp.training.semantic import encode_all, fit_blend, save_blend
+from nlp.training.semantic import encode_all, fit_blend, looked_at, save_blend
 from nlp.training.stages import FirstStage, Labels, SecondStage, distil, fit_first, fit_second
 from nlp.training.vocabulary import Features
 
@@ -115,7 +114,7 @@ def train_model(
             labels.number[guide][:, : len(HEADS)],
             labels.own[guide],
             part,
-            _looked_at(scores, card["thresholds"]),
+            looked_at(scores, card["thresholds"]),
             ENCODERS[0],
         )
         save_blend(out.with_name("semantic.npz"), blend)
@@ -139,16 +138,6 @@ def _said(teacher: FirstStage, mixing: SecondStage, features: Features) -> NDArr
     """Probabilities of every text, ``(texts, 18)``, by the teacher."""
     texts = np.arange(features.matrix.shape[0])
     return probabilities(mixing.logits(teacher.scores(features, texts)))
-
-
-def _looked_at(scores: NDArray[np.float32], thresholds: dict[str, Any]) -> NDArray[np.bool_]:
-    """Whom the second tier looks at (``nlp.second_tier.wants_second_look``, without claims)."""
-    unsure = best_scores(scores) < [thresholds["unsure"][head.name] for head in HEADS]
-    kind, rumour = HEAD["kind"], HEAD["rumour"]
-    help_ = scores[:, kind.start + kind.labels.index("help")] >= FLAGGED_HELP
-    claim = scores[:, rumour.columns].argmax(axis=1) != rumour.labels.index("none")
-    passed = scores[:, kind.start + kind.labels.index("irrelevant")] < thresholds["irrelevant"]
-    return np.asarray((unsure.any(axis=1) | help_ | claim) & (passed | claim))
 
 
 def _rows(card: dict[str, Any]) -> list[dict[str, Any]]:

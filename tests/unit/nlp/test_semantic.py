@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from nlp.errors import ModelMissing, ModelUnreadable, SemanticDown
 from nlp.heads import COLUMNS, HEAD, HEADS, probabilities
 from nlp.semantic import DIMENSIONS, TEXT_LIMIT, Blend, EncoderProcess, load_blend, tidy
+from nlp.training.evaluate import evaluate_model
 from nlp.training.semantic import fit_blend, save_blend
+from tests.unit.nlp.texts import drill_rows
 
 PACKAGE = """
 import os, time
@@ -150,3 +154,27 @@ def test_a_blend_adds_what_the_first_tier_lacks_and_does_no_harm_without(tmp_pat
     assert np.array_equal(kept.blended(scores, vectors), found.blended(scores, vectors))
     save_blend(tmp_path / "c.npz", fit_blend(vectors, scores, truth, own, fold, unsure, "none"))
     assert (tmp_path / "b.npz").read_bytes() == (tmp_path / "c.npz").read_bytes()
+
+
+def test_evaluate_reports_both_tiers(tmp_path: Path, blend: Blend) -> None:
+    rows = [{**row, "source": "drill"} for row in drill_rows()[:80]]
+    file = tmp_path / "posts.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    asked: list[str] = []
+
+    class Sees:
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            asked.extend(texts)
+            return np.stack([np.full(DIMENSIONS, len(text), np.float32) for text in texts])
+
+        def close(self) -> None:
+            pass
+
+    both = evaluate_model([file], None, Sees(), blend)
+    assert 0 < len(asked) < len(rows), "the unsure and the flagged only"
+    assert [(r["head"], r["tier"]) for r in both if r["tier"] == 2] == [
+        ("sentiment", 2), ("rumour", 2), ("help", 2),
+    ]  # fmt: skip
+    first = [{k: v for k, v in row.items() if k != "tier"} for row in both if row["tier"] == 1]
+    assert first == evaluate_model([file])
+    assert both[-1] != both[len(first) - 1]
