@@ -96,7 +96,7 @@ class CurrentAnnotator:
 
     def _use_claims(self, annotator: Annotator) -> None:
         """Claims alone are taken up without loading the model anew."""
-        thresholds = claim_thresholds.load_or_shipped(self._app.settings).thresholds
+        thresholds = claim_thresholds.in_force(self._app.settings).thresholds
         self._known = self._app.known_claims()
         annotator.use_claims(self._known, thresholds)
 
@@ -106,7 +106,8 @@ class CurrentAnnotator:
         with self._app.store.read() as conn:
             name = models.in_use(conn)
         path = models.model_path(self._app.settings.models_dir, name)
-        levels = self._app.settings.thresholds
+        typed = self._app.settings.thresholds
+        levels = {name: v for name, v in typed.items() if not name.startswith("claims.")}
         self.problem = ""
         try:
             annotator = Annotator.load(path, (), levels)

@@ -72,7 +72,8 @@ class Settings(BaseSettings):
     thresholds: dict[str, float] = Field(
         {},
         description="instead of the model's own: unsure.kind, unsure.sentiment, unsure.urgency, "
-        "unsure.rumour, irrelevant (probabilities); 管理 → 判读 shows what each gives",
+        "unsure.rumour, irrelevant (probabilities); instead of the measured: claims.suggest, "
+        "claims.confirm (likeness); 管理 → 判读 shows what each gives",
     )
     second_tier_ms: float = Field(
         100, ge=0, le=1000, description="milliseconds per second for second looks; 0 = none"
@@ -105,12 +106,13 @@ class Settings(BaseSettings):
     @field_validator("thresholds")
     @classmethod
     def _known_thresholds(cls, value: dict[str, float]) -> dict[str, float]:
-        known = {"irrelevant", *(f"unsure.{h}" for h in ("kind", "sentiment", "urgency", "rumour"))}
+        heads = ("kind", "sentiment", "urgency", "rumour")
+        known = {"irrelevant", "claims.suggest", "claims.confirm", *(f"unsure.{h}" for h in heads)}
         for name, level in value.items():
             if name not in known:
                 raise ValueError(f"no threshold {name!r}; there are {', '.join(sorted(known))}")
             if not 0 <= level <= 1:
-                raise ValueError(f"{name} is a probability: write a number from 0 to 1")
+                raise ValueError(f"{name} is a share: write a number from 0 to 1")
         return value
 
     @model_validator(mode="after")

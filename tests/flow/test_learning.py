@@ -12,6 +12,7 @@ import pytest
 from nlp import weights
 from nlp.claims import load_library
 from nlp.errors import LabelledFileError
+from pipeline import claim_thresholds
 from pipeline.app import App, build
 from pipeline.commands import models as command
 from pipeline.current import CurrentAnnotator
@@ -187,3 +188,16 @@ def test_own_thresholds_are_used_and_wrong_ones_refused(tmp_path: Path) -> None:
     (tmp_path / "tingfeng.toml").write_text('thresholds = {"kind" = 0.5}\n', "utf-8")
     with pytest.raises(Exception, match=r"unsure\.kind"):
         load_settings(tmp_path)
+
+
+def test_thresholds_of_claims_follow_the_setting(tmp_path: Path) -> None:
+    app = build(load_settings(tmp_path))
+    with app.store.begin(NOW) as tx:
+        claims.add_claim(tx, DUTY, claim="青秀山顶的观景台被风吹下山", verdict="尚待核实")
+    text = "听说青秀山顶的观景台昨晚被风吹下山了"
+    assert CurrentAnnotator(app).annotate([text])[0].claims != ()
+    (tmp_path / "tingfeng.toml").write_text('thresholds = {"claims.suggest" = 1.0}\n', "utf-8")
+    settings = load_settings(tmp_path)
+    kept = claim_thresholds.in_force(settings)
+    assert kept.typed and kept.thresholds.suggest == kept.thresholds.confirm == 1.0
+    assert CurrentAnnotator(build(settings)).annotate([text])[0].claims == ()
