@@ -12,7 +12,7 @@ from dashboard import acting, theme, words
 from dashboard.acting import Visit, here, pending_undo, said, who
 from dashboard.context import Desk, current
 from dashboard.markup import Safe, div, show, span, tag
-from dashboard.screens import admin, cases, events, help_lane, overview, reviews, rumours
+from dashboard.screens import admin, cases, events, help_lane, judging, overview, reviews, rumours
 from pipeline.desk import queries
 from pipeline.domain.rights import Actor, Role
 
@@ -27,6 +27,7 @@ PAGES: tuple[tuple[str, str, Callable[[Visit], None], tuple[Role, ...]], ...] = 
     ("cases", "处置", cases.page, (*WORKERS, Role.OFFICE)),
     ("rumours", "谣言库", rumours.page, (*WORKERS, Role.OFFICE)),
     ("reviews", "复盘", reviews.page, WORKERS),
+    ("judging", "判读", judging.page, (Role.LEADER,)),
     ("admin", "管理", admin.page, ADMINS),
 )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.desk.clocks import DeskRules
     from pipeline.desk.help import Vault
     from pipeline.domain.routing import Routes
+    from pipeline.domain.rules import Rules
     from pipeline.index.base import Index
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class Parts(Protocol):
     def index(self) -> Index: ...
     @property
     def rules(self) -> DeskRules: ...
+    @property
+    def detect_rules(self) -> Rules: ...
     @property
     def routes(self) -> Routes: ...
     @property
@@ -110,6 +113,10 @@ class Desk:
     @property
     def rules(self) -> DeskRules:
         return self.parts.rules
+
+    @property
+    def detect_rules(self) -> Rules:
+        return self.parts.detect_rules
 
     @property
     def routes(self) -> Routes:

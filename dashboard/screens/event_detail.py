@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard import charts, claim_pair, widgets, words
-from dashboard.acting import Visit, do, make
+from dashboard.acting import Visit, make
 from dashboard.going import choose, go
 from dashboard.markup import div, show, span, tag
-from dashboard.screens import alert_panel, judging
+from dashboard.screens import alert_panel, corrections
 from nlp.claim_library import shown_link
 from nlp.lexicon.divisions import division_name
-from pipeline.desk import cases, labels, queries_events, queries_judging, queries_library
+from pipeline.desk import cases, queries_events, queries_judging, queries_library
 from pipeline.desk.queries_events import EventView
 from pipeline.domain.alert import AlertState
 from pipeline.domain.case import CaseStatus
+from pipeline.domain.corrections import Standing
 from pipeline.domain.post import AnnotatedPost
 
-HEADS = {
-    "kind": list(words.KIND_WORDS),
-    "sentiment": list(words.SENTIMENT_WORDS),
-    "urgency": list(words.URGENCY_WORDS),
-    "rumour": list(words.RUMOUR_WORDS),
-}
 POSTS = 15
 
 
@@ -213,8 +209,8 @@ def post_list(visit: Visit, view: EventView) -> None:
         show(widgets.post_card(item, now, copies=ref.copies, note="首帖" if first else ""))
         claim_pair.beside(known, item, now)
         stands = said.get(ref.post_id, [])
-        post_tools(visit, view, item, {s.head for s in stands})
-        judging.people_say(visit, stands)
+        post_tools(visit, item, stands)
+        corrections.people_say(visit, stands)
     with st.container(horizontal=True):
         if at and st.button("上一页", key="posts_prev"):
             st.session_state["_post_page"] = at - 1
@@ -224,38 +220,13 @@ def post_list(visit: Visit, view: EventView) -> None:
             st.rerun()
 
 
-def post_tools(visit: Visit, view: EventView, item: AnnotatedPost, spoken: set[str]) -> None:
-    """The link, only when asked for; and the correction of a label. ``spoken``: heads on which
-    somebody contradicted the machine, so that siding with it says something."""
-    post = item.post
+def post_tools(visit: Visit, item: AnnotatedPost, stands: Sequence[Standing]) -> None:
+    """The link, only when asked for; and the correction of a label."""
     with st.container(horizontal=True):
-        with st.popover("原文链接", key=f"link_{post.id}"):
+        with st.popover("原文链接", key=f"link_{item.post.id}"):
             st.caption("外部链接，请在隔离的浏览器中打开；系统不加载其中的图片和视频。")
-            st.code(post.url or "来源没有给出链接", language=None, wrap_lines=True)
-        if "correct_label" not in view.can:
-            return
-        with st.popover("更正判读", key=f"fix_{post.id}"):
-            head = st.selectbox(
-                "哪一项",
-                list(HEADS),
-                format_func=words.HEAD_WORDS.__getitem__,
-                key=f"fix_head_{post.id}",
-            )
-            old = str(getattr(item.annotation, head))
-            new = st.selectbox(
-                f"现为“{words.LABEL_WORDS[head].get(old, old)}”，改为",
-                [v for v in HEADS[head] if v != old or head in spoken],
-                format_func=words.LABEL_WORDS[head].__getitem__,
-                key=f"fix_new_{post.id}_{head}",
-            )
-            if st.button("更正", key=f"fix_go_{post.id}", type="primary") and do(
-                visit.desk,
-                lambda tx, who: labels.correct_label(
-                    tx, who, post.id, head, old, new, post.full_text
-                ),
-                "已记下更正，用于下一次训练",
-            ):
-                st.rerun()
+            st.code(item.post.url or "来源没有给出链接", language=None, wrap_lines=True)
+        corrections.correct(visit, item, stands)
 
 
 def evidence(visit: Visit, view: EventView) -> None:

@@ -9,8 +9,8 @@ import streamlit as st
 from dashboard import widgets, words
 from dashboard.acting import Visit
 from dashboard.markup import div, show, span
-from dashboard.screens import judging
-from pipeline.domain.rights import may
+from dashboard.screens import corrections
+from pipeline.desk import queries_judging
 from pipeline.index.base import Query
 
 LIMIT = 20
@@ -53,11 +53,15 @@ def search(visit: Visit) -> None:
     if not total:
         widgets.empty("没有符合的帖文。可以少写一个词，或放宽时间。")
         return
-    for hit in visit.desk.index.search(query):
+    hits = visit.desk.index.search(query)
+    with visit.desk.store.read() as conn:
+        said = queries_judging.corrected(conn, [hit.item.post.id for hit in hits])
+    for hit in hits:
         note = f"改过 {hit.versions - 1} 次" if hit.versions > 1 else ""
         show(widgets.post_card(hit.item, now, note=note))
-    if may(visit.actor, "settle_label"):
-        judging.disputes(visit)
+        stands = said.get(hit.item.post.id, [])
+        corrections.correct(visit, hit.item, stands)
+        corrections.people_say(visit, stands)
     if total > LIMIT:
         show(div(f"只显示最新 {LIMIT} 条；完整结果请用 tingfeng search 导出。", cls="soft"))
 

@@ -120,6 +120,17 @@ def in_use(conn: Connection) -> str:
     return SHIPPED if name is None else str(name)
 
 
+def card_in_use(conn: Connection, folder: Path) -> dict[str, Any]:
+    """The card of the model that judges: the shipped one's where the chosen cannot be read.
+
+    Raises: ModelMissing, ModelUnreadable when not even that is there.
+    """
+    try:
+        return weights.read_card(model_path(folder, in_use(conn)))
+    except (ModelMissing, ModelUnreadable):
+        return weights.read_card()
+
+
 def uses(conn: Connection, limit: int = 20) -> list[dict[str, Any]]:
     """Who put which model to work and why, newest first."""
     return rows(conn, select(t.model_uses).order_by(t.model_uses.c.id.desc()).limit(limit))

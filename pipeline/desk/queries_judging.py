@@ -1,13 +1,18 @@
-"""Drift and disagreements as the 判读 page reads them."""
+"""Drift, thresholds and disagreements as the 判读 page reads them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nlp.annotator import own_levels
+from pipeline.claim_thresholds import Kept
 from pipeline.clock import BEIJING
 from pipeline.desk import labels
 from pipeline.domain.corrections import Standing, standing
@@ -36,6 +41,73 @@ def drifts(conn: Connection, now: datetime, *, unsure_by: float, mix_by: float) 
         everything = [joined(day for days in side.values() for day in days) for side in both]
         found.insert(0, compare("", *everything, unsure_by=unsure_by, mix_by=mix_by))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One threshold in force. ``advised``: the model's, or the measured one; ``is_own``: the
+    bureau set another. What it gives on texts the model had not seen, None when not measured:
+    for ``unsure.HEAD`` as a sign of a mistake, ``irrelevant`` of relevance (below it), ``help``
+    of a call, ``claims.*`` of the right claim. ``share``: of posts; ``false_per_200``: of
+    ordinary posts."""
+
+    name: str
+    level: float
+    advised: float
+    is_own: bool
+    precision: float | None = None
+    recall: float | None = None
+    share: float | None = None
+    false_per_200: float = 0.0
+
+
+def thresholds(
+    card: Mapping[str, Any], typed: Mapping[str, float], help_level: float, claims: Kept
+) -> list[Threshold]:
+    """``card``: of the model in use; ``typed``: the setting ``thresholds``; ``help_level``: of
+    rules.toml; ``claims``: ``pipeline.claim_thresholds.in_force``."""
+    advised = own_levels(card) | {"help": float(card["thresholds"]["help"])}
+    curves = card.get("curves", {})
+    found = []
+    for name, own in advised.items():
+        level = help_level if name == "help" else typed.get(name, own)
+        point = at_level(curves.get(name, []), level)
+        found.append(Threshold(name, level, own, level != own, *point))
+    figures: Mapping[str, float] = {} if claims.typed else claims.figures
+    for name, level, precision, recall, false in (
+        ("suggest", claims.thresholds.suggest, None, "first_right", "false_per_200"),
+        ("confirm", claims.thresholds.confirm, "confirm_precision", "confirm_recall", None),
+    ):
+        found.append(
+            Threshold(
+                f"claims.{name}",
+                level,
+                level,
+                claims.typed,
+                figures.get(precision or ""),
+                figures.get(recall),
+                None,
+                figures.get(false or "", 0.0),
+            )
+        )
+    return found
+
+
+def at_level(
+    curve: Sequence[Sequence[float]], level: float
+) -> tuple[float | None, float | None, float | None]:
+    """Precision, recall and share at a level, between the measured ones by a straight line;
+    None outside them. ``curve``: ``[level, precision, recall, share]``, levels rising.
+
+    >>> at_level([[0.1, 0.5, 0.9, 0.3], [0.2, 0.7, 0.7, 0.1]], 0.15)
+    (0.6, 0.8, 0.2)
+    """
+    for low, high in pairwise(curve):
+        if low[0] <= level <= high[0]:
+            part = (level - low[0]) / (high[0] - low[0])
+            p, r, s = (round(a + part * (b - a), 6) for a, b in zip(low[1:], high[1:], strict=True))
+            return p, r, s
+    return None, None, None
 
 
 def disputed(conn: Connection) -> list[Standing]:

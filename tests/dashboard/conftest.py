@@ -19,6 +19,7 @@ from pipeline.desk.clocks import DEFAULTS, load_desk_rules
 from pipeline.desk.help import Vault
 from pipeline.desk.users import _hash
 from pipeline.domain.routing import load_routes
+from pipeline.domain.rules import load_rules
 from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import load_settings
 from pipeline.store import tables as t
@@ -41,6 +42,7 @@ class Parts:
     rules: Any
     routes: Any
     vault: Any
+    detect_rules: Any
     is_drill: bool = False
 
 
@@ -55,6 +57,7 @@ def build(home: Path, clock: Any) -> Parts:
         rules=load_desk_rules(DEFAULTS / "deadlines.toml"),
         routes=load_routes(DEFAULTS / "routes.toml"),
         vault=Vault(b"k" * 32),
+        detect_rules=load_rules(DEFAULTS / "rules.toml"),
     )
 
 
