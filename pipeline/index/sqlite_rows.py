@@ -6,11 +6,10 @@ is exact at every moment. All functions here run inside the caller's write trans
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.domain.post import AnnotatedPost
 from pipeline.index.codes import (
@@ -23,6 +22,7 @@ from pipeline.index.codes import (
     row_key,
 )
 from pipeline.index.documents import pack, unpack
+from pipeline.index.merge import other_wording, refreshed, wording_digest
 from pipeline.posts_db import to_us
 
 HOUR_MS, TEN_MIN_MS = 3_600_000, 600_000
@@ -166,31 +166,20 @@ def forget(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def _refreshed(conn: sqlite3.Connection, old: Row, item: AnnotatedPost) -> Row:
-    """What to keep when a stored post comes again. The newer fetch wins, the newer count too."""
-    before, after = old.item.post, item.post
-    newer = after.fetched_at >= before.fetched_at
+    """The row to keep when a stored post comes again; the other wording is put aside."""
     versions = old.versions
-    if (after.title, after.text) != (before.title, before.text):
-        other = old.item if newer else item
+    chosen = refreshed(old.item, item)
+    other = other_wording(old.item, item)
+    if other is not None:
         versions += conn.execute(
             "INSERT OR IGNORE INTO post_version (id, digest, body) VALUES (?, ?, ?)",
-            (old.id, _digest(other), pack(other)),
+            (old.id, wording_digest(other), pack(other)),
         ).rowcount
-        kept = item if newer else old.item
         versions -= conn.execute(
-            "DELETE FROM post_version WHERE id = ? AND digest = ?", (old.id, _digest(kept))
+            "DELETE FROM post_version WHERE id = ? AND digest = ?",
+            (old.id, wording_digest(chosen)),
         ).rowcount
-    chosen = item if newer else old.item
-    post = chosen.post
-    if before.counted_at and (after.counted_at is None or after.counted_at < before.counted_at):
-        post = replace(post, counts=before.counts, counted_at=before.counted_at)
-    elif not newer and after.counted_at:
-        post = replace(post, counts=after.counts, counted_at=after.counted_at)
-    if before.gone and after.fetched_at <= before.fetched_at:
-        post = replace(post, gone=True)
-    if post is not chosen.post:
-        chosen = replace(chosen, post=post)
-    return Row(old.id, chosen, min(old.seen, to_us(after.fetched_at)), versions, old.gone)
+    return Row(old.id, chosen, min(old.seen, to_us(item.post.fetched_at)), versions, old.gone)
 
 
 def _is_found_alike(a: AnnotatedPost, b: AnnotatedPost) -> bool:
@@ -200,11 +189,6 @@ def _is_found_alike(a: AnnotatedPost, b: AnnotatedPost) -> bool:
         and a.post.published_at == b.post.published_at
         and a.post.source == b.post.source
     )
-
-
-def _digest(item: AnnotatedPost) -> bytes:
-    words = f"{item.post.title}\0{item.post.text}".encode("utf-8", "replace")
-    return hashlib.blake2b(words, digest_size=8).digest()
 
 
 def _give_free_keys(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
