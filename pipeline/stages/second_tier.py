@@ -13,6 +13,7 @@ So what a second look adds depends on load; the annotation says which looks were
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ log = structlog.get_logger("second-tier")
 CHUNK = 8  # posts given to the encoder at once: about half a second
 BACKED_UP = 1000  # waiting messages, from which the tier gives way (the board names them too)
 TOLD_FOR_S = 60.0
+TOLD_SHARE = 0.5  # of the posts that wanted a second look; fewer passed over is no news
 DOWN_FOR_S = 30.0  # an encoder that failed is left alone so long, doubled each time
 LONGEST_DOWN_S = 1800.0
 
@@ -102,10 +104,10 @@ class SecondTier:
     ) -> None:
         self._annotator, self._index, self._budget = annotator, index, budget
         self._encoder, self._blend, self._seconds = encoder, blend, seconds
-        self._down_until = self._told_until = float("-inf")
+        self._down_until = float("-inf")
+        self._lately: deque[tuple[float, int, int]] = deque()  # when, wanted, passed over
         self._down_for = DOWN_FOR_S
         self._problem = problem
-        self._passed_lately = 0
         self._backed_up = False
         self._claims = _NearClaims()
         self.counters = Counters()
@@ -117,7 +119,6 @@ class SecondTier:
         busy = busy or self._backed_up
         done = list(annotations)
         chosen = [i for i, said in enumerate(done) if second_tier.wants_second_look(said)]
-        self.counters.wanted += len(chosen)
         passed = self._by_threads(posts, done, chosen, busy)
         if self._blend is not None:
             costly = [i for i in chosen if second_tier.wants_encoder(done[i])]
@@ -125,8 +126,7 @@ class SecondTier:
             passed |= self._by_meaning(posts, done, costly, busy)
         for i in chosen:
             done[i] = self._by_account(posts[i], done[i])
-        if passed:
-            self._give_way(len(passed))
+        self._count(len(chosen), len(passed))
         return done
 
     def warm_up(self) -> None:
@@ -146,8 +146,11 @@ class SecondTier:
         """One line for the board, empty when all is well."""
         if self._seconds() < self._down_until:
             return "语义复核不可用，暂用基本判读"
-        if self._seconds() < self._told_until:
-            return f"复核层：已让路，{self._passed_lately} 条未复核"
+        self._forget()
+        wanted = sum(count for _, count, _ in self._lately)
+        passed = sum(count for _, _, count in self._lately)
+        if passed and passed >= TOLD_SHARE * wanted:
+            return f"复核层：已让路，{passed} 条未复核"
         return self._problem
 
     def close(self) -> None:
@@ -258,13 +261,17 @@ class SecondTier:
         self._down_until = self._seconds() + self._down_for
         self._down_for = min(2 * self._down_for, LONGEST_DOWN_S)
 
-    def _give_way(self, posts: int) -> None:
-        if self._seconds() >= self._told_until:
-            self._passed_lately = 0
-            log.info("second tier gives way", posts=posts)
-        self.counters.passed += posts
-        self._passed_lately += posts
-        self._told_until = self._seconds() + TOLD_FOR_S
+    # -- what the board and the log are told -------------------------------------------------
+
+    def _count(self, wanted: int, passed: int) -> None:
+        self.counters.wanted += wanted
+        self.counters.passed += passed
+        self._lately.append((self._seconds(), wanted, passed))
+        self._forget()
+
+    def _forget(self) -> None:
+        while self._lately and self._lately[0][0] < self._seconds() - TOLD_FOR_S:
+            self._lately.popleft()
 
 
 class _NearClaims:

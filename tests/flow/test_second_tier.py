@@ -194,6 +194,21 @@ def test_a_budget_fills_up_to_one_second_and_a_dear_look_is_paid_back(seconds: S
     assert not budget.is_left(), "idle time is not saved up"
 
 
+def test_a_few_posts_passed_over_are_no_news(
+    app: App, annotator: CurrentAnnotator, seconds: Seconds, encoder: EncoderProcess
+) -> None:
+    tier = SecondTier(
+        annotator, app.index, Budget(1000, seconds), encoder=encoder, blend=blend(), seconds=seconds
+    )
+    for _ in range(3):
+        look(tier, annotator, post(RUMOUR))
+    look(tier, annotator, post(RUMOUR), busy=True)
+    assert tier.counters.passed == 1 and tier.note == ""
+    for _ in range(2):
+        look(tier, annotator, post(RUMOUR), busy=True)
+    assert tier.note == "复核层：已让路，3 条未复核"
+
+
 def test_a_backlog_before_or_behind_the_stage_sheds_the_tier(
     app: App, annotator: CurrentAnnotator, seconds: Seconds, encoder: EncoderProcess
 ) -> None:
