@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import structlog
+from sqlalchemy import select
+from typer.testing import CliRunner
 
 from nlp import weights
 from nlp.claims import load_library
 from nlp.errors import LabelledFileError
 from pipeline import claim_thresholds
 from pipeline.app import App, build
+from pipeline.cli import app as cli
 from pipeline.commands import models as command
 from pipeline.current import CurrentAnnotator
-from pipeline.desk import claims, labels, models
+from pipeline.desk import claims, labels, models, users
 from pipeline.domain.rights import Actor, Role
 from pipeline.errors import IllegalTransition, MissingFields, NotAllowed, NotFound
 from pipeline.settings import load_settings
+from pipeline.store import tables as t
 from pipeline.store.sql import verify_audit
+from tests.unit.nlp.texts import drill_rows
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 DUTY = Actor(1, "李值班", Role.DUTY)
@@ -36,6 +44,13 @@ SAYINGS = (
     "{}今日免费游泳，鞋子自备",
     "来{}看海，不收门票",
 )  # people here mean water on the road; the shipped model reads small talk
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command run in this process leaves its logs on a stream that is closed afterwards."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +183,66 @@ def test_a_damaged_model_is_replaced_by_the_shipped_one_and_said(
     with app.store.begin(NOW) as tx:
         models.back(tx, LEADER, folder, "文件损坏")
     broken.unlink()
+
+
+def labelled_files(folder: Path) -> list[Path]:
+    rows = drill_rows()
+    parts = {"own.jsonl": rows[1::2], "real.jsonl": [{**r, "source": "drill"} for r in rows[::2]]}
+    for name, part in parts.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    return [folder / name for name in parts]
+
+
+def test_from_files_and_corrections_to_a_model_at_work_by_command(
+    app: App, said: list[str], tmp_path: Path
+) -> None:
+    with app.store.begin(NOW) as tx:
+        users.first_users(tx)
+    home = app.settings.home
+    files = [str(path) for path in labelled_files(tmp_path)]
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, [*words, "--config", str(home)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    made, *rows = [
+        json.loads(line)
+        for line in run("train", *files, "--with-corrections", "--json").splitlines()
+    ]
+    name = made["challenger"]
+    card = weights.read_card(app.settings.models_dir / f"{name}.npz")
+    assert {"set": "corrections", "texts": made["learned"]}.items() <= next(
+        d for d in card["data"] if d["set"] == "corrections"
+    ).items()
+    assert "adapted" not in card and card["curves"]["help"], "trained anew, thresholds measured"
+    kind = next(r for r in rows if r["head"] == "kind")
+    assert kind["accuracy_new"] > kind["accuracy"], "it learned what people here mean"
+    assert not (app.settings.models_dir / "training").exists()
+    table = run("evaluate", *files, "--challenger", name).splitlines()
+    assert table[0].split()[:3] == ["set", "head", "n"] and len(table) > 8
+    assert "→" in table[1] and any("help" in line for line in table)
+    leader = next(u["name"] for u in people(app) if u["role"] == "leader")
+    assert "model back" in run("model", "use", name, "--by", leader, "--reason", "更懂南宁话")
+    assert [
+        row["model"]
+        for row in map(json.loads, run("model", "list", "--json").splitlines())
+        if row["in_use"]
+    ] == [name]
+    assert "shipped" in run("model", "back", "--by", leader, "--reason", "误报增多")
+    duty = next(u["name"] for u in people(app) if u["role"] == "duty")
+    refused = CliRunner().invoke(
+        cli, ["model", "use", name, "--by", duty, "--reason", "x", "--config", str(home)]
+    )
+    assert isinstance(refused.exception, NotAllowed)
+    with app.store.read() as conn:
+        assert models.in_use(conn) == models.SHIPPED and verify_audit(conn).ok
+
+
+def people(app: App) -> list[dict[str, Any]]:
+    with app.store.read() as conn:
+        return [dict(row) for row in conn.execute(select(t.users)).mappings()]
 
 
 def test_another_claim_is_known_to_a_running_annotator(app: App) -> None:
