@@ -56,7 +56,7 @@ class EncoderProcess:
     """
 
     def __init__(
-        self, name: str = ENCODERS[0], *, timeout_s: float = 5.0, start_s: float = 20.0
+        self, name: str = ENCODERS[0], *, timeout_s: float = 10.0, start_s: float = 20.0
     ) -> None:
         if name not in ENCODERS:
             raise SemanticDown(f"no encoder {name!r}; choose from {', '.join(ENCODERS)}")
