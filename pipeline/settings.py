@@ -26,6 +26,28 @@ class Settings(BaseSettings):
     profile: Literal["embedded", "distributed"] = Field(
         "embedded", description="embedded = SQLite on one machine; distributed = the three servers"
     )
+    kafka_servers: tuple[str, ...] = Field(
+        (), description="distributed: addresses of Kafka brokers, as 10.0.0.1:9092"
+    )
+    kafka_replication: int = Field(
+        1, ge=1, le=5, description="distributed: copies of every message; 3 with three brokers"
+    )
+    elastic_urls: tuple[str, ...] = Field(
+        (), description="distributed: addresses of Elasticsearch 8, as https://10.0.0.2:9200"
+    )
+    elastic_user: str = Field("", description="distributed: account of Elasticsearch")
+    elastic_password: SecretStr = Field(SecretStr(""), description="distributed: its password")
+    elastic_shards: int = Field(1, ge=1, description="distributed: shards of each day's index")
+    elastic_replicas: int = Field(0, ge=0, description="distributed: copies of each shard")
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="distributed: PostgreSQL, as postgresql://user:password@10.0.0.3/tingfeng",
+    )
+    prefix: str = Field(
+        "tingfeng",
+        pattern="^[a-z][a-z0-9-]{0,30}$",
+        description="distributed: first part of topic and index names",
+    )
     home: Path = Field(Path("var"), description="folder of the databases, keys, logs, portal pages")
     bureau: str = Field("南宁市气象局", description="issuing office on releases and screens")
     bureau_short: str = Field("南气", description="prefix of case numbers, as 南气舆〔2026〕0012号")
@@ -116,9 +138,27 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _profile_is_ready(self) -> Settings:
-        if self.profile == "distributed":
-            raise ValueError("the distributed profile is not part of this release; use embedded")
+    def _profile_is_whole(self) -> Settings:
+        """All three servers or none: a mixture would lose what the others count on."""
+        given = {
+            "kafka_servers": bool(self.kafka_servers),
+            "elastic_urls": bool(self.elastic_urls),
+            "database_url": bool(self.database_url.get_secret_value()),
+        }
+        missing = [name for name, is_given in given.items() if not is_given]
+        if self.profile == "distributed" and missing:
+            raise ValueError(
+                f"the distributed profile needs all three servers; also set {', '.join(missing)}"
+            )
+        if self.profile == "embedded" and len(missing) < len(given):
+            extra = [name for name, is_given in given.items() if is_given]
+            raise ValueError(
+                f"{', '.join(extra)} belong to the distributed profile; "
+                'write profile = "distributed", or remove them'
+            )
+        url = self.database_url.get_secret_value()
+        if url and not url.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise ValueError("database_url must begin with postgresql://")
         return self
 
     @property

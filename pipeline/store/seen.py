@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS seen_posts (
 CREATE INDEX IF NOT EXISTS seen_posts_noted ON seen_posts (noted);
 """
 
-_State = tuple[int, bytes, str]  # fetched (microseconds), digest of the text, counts
+State = tuple[int, bytes, str]  # fetched (microseconds), digest of the text, counts
 
 
 class Seen:
@@ -41,9 +41,9 @@ class Seen:
         known = self._known([post.id for post in posts])
         result: list[Novelty] = []
         for post in posts:
-            now = _state(post)
+            now = state_of(post)
             before = known.get(post.id)
-            novelty = _compare(before, now)
+            novelty = compare(before, now)
             if novelty != "unchanged":
                 known[post.id] = now
             result.append(novelty)
@@ -52,7 +52,7 @@ class Seen:
     def remember(self, posts: Sequence[Post], now: datetime) -> None:
         """Keep the state of these posts, once they are published. Raises: EngineDown."""
         noted = to_us(now)
-        rows = [(post.id, *_state(post), noted) for post in posts]
+        rows = [(post.id, *state_of(post), noted) for post in posts]
         for start in range(0, len(rows), _PAGE):
             with self._db.write() as conn:
                 conn.executemany(
@@ -81,8 +81,8 @@ class Seen:
     def close(self) -> None:
         self._db.close()
 
-    def _known(self, ids: Sequence[str]) -> dict[str, _State]:
-        known: dict[str, _State] = {}
+    def _known(self, ids: Sequence[str]) -> dict[str, State]:
+        known: dict[str, State] = {}
         for start in range(0, len(ids), _PAGE):
             part = ids[start : start + _PAGE]
             marks = ",".join("?" * len(part))
@@ -95,14 +95,14 @@ class Seen:
         return known
 
 
-def _state(post: Post) -> _State:
+def state_of(post: Post) -> State:
     words = f"{post.title}\0{post.text}\0{post.gone}".encode("utf-8", "replace")
     c = post.counts
     digest = hashlib.blake2b(words, digest_size=8).digest()
     return to_us(post.fetched_at), digest, f"{c.reposts},{c.comments},{c.likes},{c.views}"
 
 
-def _compare(before: _State | None, now: _State) -> Novelty:
+def compare(before: State | None, now: State) -> Novelty:
     if before is None:
         return "new"
     if now[0] < before[0]:
