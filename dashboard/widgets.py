@@ -99,7 +99,21 @@ def _reading(a: Any) -> Safe:
                 marks,
             )
         )
+    if a.looks:
+        parts.append(_second_look(a))
     return div("机器判读：", join(*parts, gap="　"), cls="why2")
+
+
+def _second_look(a: Any) -> Safe:
+    """What the second tier looked at, and which way the account moved the rumour head."""
+    said = []
+    for look in a.looks:
+        if look == "account" and a.reasons.get("rumour"):
+            account, weight = a.reasons["rumour"][-1]
+            said.append(f"账号（{account}，传言可能{'调低' if weight < 0 else '调高'}）")
+        else:
+            said.append(words.LOOK_WORDS.get(look, look))
+    return span("复核：" + "、".join(said))
 
 
 def warnings_card(found: Sequence[dict[str, Any]], now: datetime) -> None:

@@ -24,6 +24,7 @@ KIND_WORDS = {
     "irrelevant": "无关",
 }
 URGENCY_WORDS = {"0": "无", "1": "一般", "2": "较急", "3": "紧急"}
+LOOK_WORDS = {"thread": "所回复的帖文", "account": "账号", "meaning": "语义"}
 HEAD_WORDS = {"kind": "类型", "sentiment": "态度", "urgency": "紧急", "rumour": "传言"}
 LABEL_WORDS: dict[str, dict[str, str]] = {
     "kind": KIND_WORDS,

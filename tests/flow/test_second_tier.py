@@ -23,6 +23,8 @@ from pipeline.desk import claims
 from pipeline.domain.post import AnnotatedPost, Post, post_id
 from pipeline.settings import load_settings
 from pipeline.stages.second_tier import BACKED_UP, CHUNK, DOWN_FOR_S, TOLD_FOR_S, Budget, SecondTier
+from tests.flow.annotated import night
+from tests.flow.test_detect import feed, make_detector, make_store, picture
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 RUMOUR = "网传大王滩水库今晚泄洪，下游全部要淹"
@@ -299,3 +301,24 @@ def test_an_encoder_without_weights_is_off_and_the_board_says_so(
     first = annotator.annotate([RUMOUR])
     assert tier([post(RUMOUR)], first, busy=False)[0].rumour == first[0].rumour
     assert tier.note == "语义复核未就绪"
+
+
+def test_a_post_that_comes_again_with_another_reading_changes_no_event(tmp_path: Path) -> None:
+    """A stage killed before it commits judges a batch again, and has more or less time then."""
+    items = night(3, 120)
+    again = [
+        replace(
+            item,
+            annotation=replace(item.annotation, rumour="question", tier=2, looks=("meaning",)),
+        )
+        for item in items
+    ]
+    once, twice = make_store(tmp_path / "once.db"), make_store(tmp_path / "twice.db")
+    feed(make_detector(once), items, 40)
+    detector = make_detector(twice)
+    for start in range(0, len(items), 40):
+        detector.handle(items[start : start + 40])
+        detector.handle(again[start : start + 40])
+    assert picture(once) == picture(twice)
+    once.close()
+    twice.close()
