@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -93,12 +93,8 @@ def export_records(
 
 
 def _posts(app: App, since: datetime | None, until: datetime | None) -> Iterator[dict[str, Any]]:
-    query = Query(since=since, until=until, limit=PAGE)
-    while hits := app.index.search(query):
-        for hit in hits:
-            yield post_record(hit.item)
-        last = hits[-1].item.post
-        query = replace(query, after=(last.published_at, last.id))
+    for hit in app.index.scan(Query(since=since, until=until)):
+        yield post_record(hit.item)
 
 
 def _rows(

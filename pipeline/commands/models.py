@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +127,10 @@ def _sides(words: Sequence[Standing]) -> tuple[list[LabelledText], list[Labelled
 def _ordinary(app: App) -> Iterator[str]:
     """Texts of the newest posts, each once."""
     seen: set[str] = set()
-    query = Query(limit=1000)
-    while len(seen) < ORDINARY:
-        hits = app.index.search(query)
-        for hit in hits:
-            text = hit.item.post.full_text
-            if text not in seen:
-                seen.add(text)
-                yield text
-        if len(hits) < query.limit:
+    for hit in app.index.scan(Query()):
+        text = hit.item.post.full_text
+        if text not in seen:
+            seen.add(text)
+            yield text
+        if len(seen) == ORDINARY:
             return
-        last = hits[-1].item.post
-        query = replace(query, after=(last.published_at, last.id))

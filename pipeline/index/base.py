@@ -7,7 +7,7 @@ then post id descending.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -75,6 +75,9 @@ class Index(Protocol):
     def search(self, query: Query) -> list[Hit]:
         """Matching posts, newest first."""
 
+    def scan(self, query: Query) -> Iterator[Hit]:
+        """Every matching post, newest first, as of one moment; ``limit`` is ignored."""
+
     def count(self, query: Query) -> int:
         """How many posts match (``limit`` and ``after`` are ignored)."""
 
@@ -86,6 +89,9 @@ class Index(Protocol):
 
     def get(self, post_ids: Sequence[str]) -> dict[str, AnnotatedPost]:
         """Posts by id; unknown ids are left out."""
+
+    def versions(self, post_id: str) -> list[AnnotatedPost]:
+        """Every wording of a post, oldest fetch first."""
 
     def counts_series(self, post_id: str) -> list[tuple[datetime, Counts]]:
         """How a post's counts grew, oldest first."""

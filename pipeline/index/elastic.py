@@ -320,6 +320,12 @@ class ElasticIndex:
         value = found["aggregations"]["newest"]["value"]
         return None if value is None else from_us(int(value))
 
+    def forget_everything(self) -> None:
+        """Drop every index of this prefix: for tests, and for filling anew."""
+        for index in self._indices():
+            self._call(self._client.indices.delete, index=index)
+        self._known.clear()
+
     def close(self) -> None:
         self._client.close()
 

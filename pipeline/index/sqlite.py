@@ -101,6 +101,15 @@ class SqliteIndex:
             if key in docs
         ]
 
+    def scan(self, query: Query) -> Iterator[Hit]:
+        """Every matching post, newest first. Read in pages: a post that comes in meanwhile is
+        newer than what is still to be read."""
+        page = replace(query, limit=1000)
+        while hits := self.search(page):
+            yield from hits
+            last = hits[-1].item.post
+            page = replace(page, after=(last.published_at, last.id))
+
     def count(self, query: Query) -> int:
         """How many posts match."""
         with self._db.snapshot() as conn:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,11 +31,32 @@ EVERYTHING = Query()
 DIVISIONS = ("450103", "450107", "450108", "450103001", "450200", "440100", "450000", "")
 
 
-@pytest.fixture(params=["sqlite"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
-    made = SqliteIndex(tmp_path / "posts.db", busy_s=0.05)
-    yield made
-    made.close()
+ADAPTERS = ("sqlite", pytest.param("elastic", marks=pytest.mark.engines))
+
+
+def make_index(request: pytest.FixtureRequest, folder: Path, busy_s: float = 30.0) -> Index:
+    """An empty index of the asked kind, closed and cleared away at the end."""
+    if request.param == "sqlite":
+        embedded = SqliteIndex(folder / "posts.db", busy_s=busy_s)
+        request.addfinalizer(embedded.close)
+        return embedded
+    from pipeline.index.elastic import ElasticIndex
+
+    url = request.getfixturevalue("elastic_url")
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    made = ElasticIndex([url], prefix=prefix, refresh=True)
+
+    def clear() -> None:
+        made.forget_everything()
+        made.close()
+
+    request.addfinalizer(clear)
+    return made
+
+
+@pytest.fixture(params=ADAPTERS)
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Index:
+    return make_index(request, tmp_path, busy_s=0.05)
 
 
 def stream(count: int, seed: int = 1) -> list[AnnotatedPost]:
@@ -160,15 +181,16 @@ def slot(at: datetime, step: Step) -> datetime:
     return at.replace(minute=minute, second=0, microsecond=0)
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Index, list[AnnotatedPost]]]:
+@pytest.fixture(scope="module", params=ADAPTERS)
+def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Index, list[AnnotatedPost]]:
     """1,500 posts, put in two orders, some of them twice: every count must still be exact."""
-    made = SqliteIndex(tmp_path_factory.mktemp("index") / "posts.db")
+    made = make_index(request, tmp_path_factory.mktemp("index"))
     items = stream(1500)
     assert made.put(items[:900], NIGHT) == 900
     assert made.put(items[600:], NIGHT) == 600
-    yield made, items
-    made.close()
+    return made, items
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=[str(i) for i in range(len(QUERIES))])
@@ -285,7 +307,6 @@ def test_a_changed_text_keeps_both_versions(index: Index) -> None:
     assert (hit.item, hit.versions) == (second, 3)
     assert index.search(Query(words="垮")) == []
     assert index.count(Query()) == 1
-    assert isinstance(index, SqliteIndex)
     assert [i.post.text for i in index.versions(first.post.id)] == [
         "大坝垮了", "大坝裂缝", "大坝没事",
     ]  # fmt: skip
@@ -376,9 +397,8 @@ def test_many_posts_of_one_moment_keep_their_order(index: Index) -> None:
     ]
 
 
-def test_a_locked_database_says_so_and_nothing_is_half_written(
-    index: Index, tmp_path: Path
-) -> None:
+def test_a_locked_database_says_so_and_nothing_is_half_written(tmp_path: Path) -> None:
+    index = SqliteIndex(tmp_path / "posts.db", busy_s=0.05)
     index.put([annotated(1)], NIGHT)
     other = sqlite3.connect(tmp_path / "posts.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
