@@ -16,16 +16,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from nlp import second_tier
 from nlp.account import Account
-from nlp.claims import ClaimIndex, KnownClaim, Thresholds
+from nlp.claims import KnownClaim
 from nlp.errors import SemanticDown
+from nlp.near_claims import NearClaims
 from nlp.semantic import Blend, Encoder
 from nlp.types import Annotation, ClaimMatch
 from pipeline.domain.post import CHAIN, Post, post_id
@@ -40,6 +40,7 @@ TOLD_FOR_S = 60.0
 TOLD_SHARE = 0.5  # of the posts that wanted a second look; fewer passed over is no news
 DOWN_FOR_S = 30.0  # an encoder that failed is left alone so long, doubled each time
 LONGEST_DOWN_S = 1800.0
+RECENT = 10_000  # posts whose words are kept for replies: the index may not have them yet
 
 
 class Rereads(Protocol):
@@ -109,7 +110,8 @@ class SecondTier:
         self._down_for = DOWN_FOR_S
         self._problem = problem
         self._backed_up = False
-        self._claims = _NearClaims()
+        self._recent: dict[str, str] = {}  # post id -> own words, oldest first
+        self._claims = NearClaims()
         self.counters = Counters()
 
     def __call__(
@@ -117,6 +119,7 @@ class SecondTier:
     ) -> list[Annotation]:
         """``busy``: more posts wait; only what costs nothing is done then."""
         busy = busy or self._backed_up
+        self._remember(posts)
         done = list(annotations)
         chosen = [i for i, said in enumerate(done) if second_tier.wants_second_look(said)]
         passed = self._by_threads(posts, done, chosen, busy)
@@ -176,11 +179,15 @@ class SecondTier:
             return set(asked)
         began = self._seconds()
         try:
-            found = self._index.get(list(set(asked.values())))
-            known = {i: found[key].post for i, key in asked.items() if key in found}
+            words = {key: self._recent[key] for key in asked.values() if key in self._recent}
+            missing = [key for key in dict.fromkeys(asked.values()) if key not in words]
+            if missing:
+                found = self._index.get(missing)
+                words |= {key: item.post.own_text for key, item in found.items()}
+            known = {i: words[key] for i, key in asked.items() if key in words}
             chains = [
-                second_tier.with_answered(posts[i].own_text, parent.own_text)
-                for i, parent in known.items()
+                second_tier.with_answered(posts[i].own_text, answered)
+                for i, answered in known.items()
             ]
             for i, chained in zip(known, self._annotator.annotate(chains), strict=True):
                 done[i] = second_tier.by_thread(done[i], chained)
@@ -190,6 +197,12 @@ class SecondTier:
         finally:
             self._budget.spend(began)
         return set()
+
+    def _remember(self, posts: Sequence[Post]) -> None:
+        for post in posts:
+            self._recent[post.id] = post.own_text[: second_tier.PARENT_LIMIT]
+        for old in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
+            del self._recent[old]
 
     # -- who wrote it ------------------------------------------------------------------------
 
@@ -272,37 +285,3 @@ class SecondTier:
     def _forget(self) -> None:
         while self._lately and self._lately[0][0] < self._seconds() - TOLD_FOR_S:
             self._lately.popleft()
-
-
-class _NearClaims:
-    """Claims that words bring near a text, though not near enough to be shown, and the claims'
-    vectors, made when first needed."""
-
-    def __init__(self) -> None:
-        self._given: Sequence[KnownClaim] = ()
-        self._claims: dict[str, KnownClaim] = {}
-        self._index = ClaimIndex(())
-        self._vectors: dict[str, NDArray[np.float32]] = {}
-
-    def use(self, claims: Sequence[KnownClaim]) -> None:
-        if claims is self._given:
-            return
-        known = {claim.id: claim for claim in claims}
-        self._index = ClaimIndex(claims, thresholds=Thresholds(suggest=second_tier.NEAR))
-        self._vectors = {
-            id_: v for id_, v in self._vectors.items() if known.get(id_) == self._claims[id_]
-        }
-        self._given, self._claims = claims, known
-
-    def near(self, text: str) -> tuple[ClaimMatch, ...]:
-        return self._index.match(text)
-
-    def without_vector(self, ids: Sequence[str]) -> list[KnownClaim]:
-        return [self._claims[id_] for id_ in dict.fromkeys(ids) if id_ not in self._vectors]
-
-    def keep(self, claims: Sequence[KnownClaim], vectors: NDArray[np.float32]) -> None:
-        for claim, vector in zip(claims, vectors, strict=True):
-            self._vectors[claim.id] = vector
-
-    def vector(self, id_: str) -> NDArray[np.float32]:
-        return self._vectors[id_]

@@ -123,6 +123,17 @@ def test_a_short_reply_is_read_with_what_it_answers(
     assert rushed.tier == stranger.tier == 1, "no time, or no such post: the first reading stands"
 
 
+def test_a_reply_in_the_batch_of_what_it_answers_finds_it_before_the_index_does(
+    app: App, annotator: CurrentAnnotator, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.stages.second_tier.RECENT", 2)
+    tier = SecondTier(annotator, app.index, Budget(100, seconds), seconds=seconds)
+    parent, reply = post(RUMOUR, "87"), post("听说是真的吗", "88", reply_to="87")
+    assert look(tier, annotator, reply, parent)[0].looks == ("thread",)
+    look(tier, annotator, post("早", "89"), post("早上好", "90"))
+    assert look(tier, annotator, reply)[0].tier == 1, "only the newest are kept"
+
+
 def test_an_account_weighs_even_when_there_is_no_time(
     app: App, annotator: CurrentAnnotator, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
