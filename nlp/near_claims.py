@@ -1,7 +1,7 @@
 """Claims that words bring near a text, though not near enough to be shown (``nlp.claims``).
 
-Only these are compared by meaning, clause by clause: of a thousand posts two have any, so the sentence
-encoder reads a clause or two and never a whole library.
+Only these are compared by meaning, clause by clause: of a thousand posts two have any, so the
+sentence encoder reads a clause or two and never a whole library.
 """
 
 from __future__ import annotations
