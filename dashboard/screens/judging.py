@@ -36,13 +36,18 @@ _GIVES = {
     "claims.confirm": "归入的有 {p} 归对，重复的有 {r} 归入",
 }
 _UNSURE_GIVES = "说“把握不足”的占 {s}，其中 {p} 确实判错，判错的有 {r} 被提示"
-SET_WORDS = {"held-back corrections": "留出的更正"}
+SET_WORDS = {
+    "held-back corrections": "留出的更正",
+    "spot checks": "抽查",
+    "newest posts": "最新帖文",
+}
 VERDICT_WORDS = {
     "better": "更好",
     "worse": "更差",
     "mixed": "有升有降",
     "no clear difference": "无明显差别",
     "too few": "太少，不作判断",
+    "selected": "只含在用模型判错的，不能据此判断",
 }
 
 
@@ -142,13 +147,24 @@ def comparison(compared: models.Comparison, used: str) -> None:
         widgets.empty("还没有留出的更正可比；请用固定测试集运行 tingfeng evaluate --challenger。")
         return
     widgets.table(
-        ("测试集", "项", "条数", "准确率", "宏 F1", "召回 95% 时精确率", "校准误差", "结论"),
+        (
+            "测试集",
+            "项",
+            "条数",
+            "准确率",
+            "宏 F1",
+            "召回 95% 时精确率",
+            "校准误差",
+            "改判",
+            "结论",
+        ),
         [
             (
                 SET_WORDS.get(row["set"], row["set"]),
                 words.HEAD_WORDS.get(row["head"], words.KIND_WORDS.get(row["head"], row["head"])),
                 str(row["n"]),
                 *(_change(row, m) for m in ("accuracy", "macro_f1", "precision", "ece")),
+                f"{row['changed']:.1%}" if "changed" in row else "",
                 VERDICT_WORDS.get(row["verdict"], row["verdict"]),
             )
             for row in compared.rows

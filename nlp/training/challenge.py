@@ -4,6 +4,11 @@ Intervals are of the *difference*, from a paired bootstrap (both models answer t
 texts; Efron and Tibshirani, 1993): far narrower than two intervals side by side. A head is
 *better* when accuracy or macro-F1 rose beyond chance and neither fell, *worse* the other way
 round, *mixed* when one rose and the other fell. Texts that taught one of the two say nothing.
+
+Corrections are *selected*: each was made because the model in use was wrong there, so any other
+model does better on them, a coin too. They say how much is repaired and get no verdict; fixed sets
+and spot checks, drawn without looking at the answer, decide. What share of ordinary posts would be
+answered otherwise is shown beside.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp import weights as model_file
-from nlp.heads import HEADS, probabilities
+from nlp.heads import HEADS, chosen_labels, probabilities
 from nlp.kernel import Kernel
 from nlp.training import metrics
 from nlp.training.evaluate import HELP_RECALL, set_name
@@ -26,6 +31,8 @@ DRAWS = 500
 AT_ONCE = 50  # draws in memory
 FEW = 30
 HELD = "held-back corrections"
+CHECKED = "spot checks"
+ORDINARY = "newest posts"
 
 Counts = NDArray[np.float32]
 """How often each text was drawn, ``(draws, texts)``."""
@@ -36,6 +43,9 @@ def compare_models(
     challenger: Path,
     files: Sequence[Path],
     held: Sequence[LabelledText] = (),
+    *,
+    checked: Sequence[LabelledText] = (),
+    ordinary: Sequence[str] = (),
     seed: int = 7,
 ) -> list[dict[str, Any]]:
     """A row per set and head: ``set, head, n, verdict`` and, of the one in use and the new one,
@@ -43,17 +53,25 @@ def compare_models(
 
     A set with help calls has a row ``help``: ``precision, precision_new, precision_by`` at the
     threshold that finds 95 % of them, ``n`` being the calls. ``..._by``: 95 % interval of the
-    difference. ``verdict``: better, worse, mixed, no clear difference, too few (under 30 texts).
-    ``held``: corrections that taught neither model.
+    difference. ``verdict``: better, worse, mixed, no clear difference, too few (under 30 texts),
+    selected.
+
+    ``held``: corrections that taught neither model; ``checked``: spot checks alike. ``ordinary``:
+    posts without labels, of which rows say what share is answered otherwise: ``changed``.
 
     Raises ModelMissing, ModelUnreadable, LabelledFileError.
     """
     kernels = [Kernel(model_file.load(path)) for path in (champion, challenger)]
     rows: list[dict[str, Any]] = []
     sets = [(set_name(path), read_files([path], for_training=False)) for path in files]
-    for name, labelled in [*sets, (HELD, list(held))]:
+    for name, labelled in [*sets, (CHECKED, list(checked)), (HELD, list(held))]:
         if labelled:
             rows.extend(_rows(name, labelled, kernels, seed))
+    if ordinary:
+        old, new = (chosen_labels(probabilities(k.score(ordinary)[0])) for k in kernels)
+        for head, share in zip(HEADS, (old != new).mean(axis=0), strict=True):
+            row = {"set": ORDINARY, "head": head.name, "n": len(ordinary)}
+            rows.append(row | {"changed": round(float(share), 4), "verdict": ""})
     return rows
 
 
@@ -61,6 +79,7 @@ def _rows(
     name: str, labelled: list[LabelledText], kernels: Sequence[Kernel], seed: int
 ) -> Iterator[dict[str, Any]]:
     texts = [row.text for row in labelled]
+    selected = {"verdict": "selected"} if name == HELD else {}
     scores = [probabilities(kernel.score(texts)[0]) for kernel in kernels]
     for head in HEADS:
         known = np.array([head.name in row.labels for row in labelled])
@@ -68,12 +87,13 @@ def _rows(
             continue
         truth = np.array([row.labels[head.name] for row in labelled if head.name in row.labels])
         old, new = (s[known][:, head.columns] for s in scores)
-        yield {"set": name, "head": head.name, **_head(old, new, truth, seed)}
+        yield {"set": name, "head": head.name, **_head(old, new, truth, seed), **selected}
         if head.name == "kind":
             number = head.labels.index("help")
             if (truth == number).any():
                 calls = [s[:, number] for s in (old, new)]
-                yield {"set": name, "head": "help", **_help(calls, truth == number, seed)}
+                found = _help(calls, truth == number, seed)
+                yield {"set": name, "head": "help", **found, **selected}
 
 
 def _head(
@@ -173,7 +193,10 @@ def verdict(n: int, intervals: Sequence[Sequence[float]]) -> str:
 
 def as_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The rows side by side, in use → new with the interval of the difference."""
-    head = ("set", "head", "n", "accuracy", "macro-F1", "precision at .95", "ECE", "verdict")
+    head = (
+        *("set", "head", "n", "accuracy", "macro-F1", "precision at .95", "ECE"),
+        *("changed", "verdict"),
+    )
     body = [
         (
             str(row["set"]),
@@ -183,6 +206,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> list[str]:
             _change(row, "macro_f1"),
             _change(row, "precision"),
             _change(row, "ece"),
+            f"{row['changed']:.1%}" if "changed" in row else "",
             str(row["verdict"]),
         )
         for row in rows

@@ -21,10 +21,12 @@ HELD_SHARE = 5  # one in so many is held back
 
 @dataclass(frozen=True, slots=True)
 class CorrectedText:
-    """A text and the labels people agree on: head -> label, not every head."""
+    """A text and the labels people agree on: head -> label, not every head. ``drawn``: by chance
+    for a spot check, not chosen because the machine was wrong."""
 
     text: str
     labels: Mapping[str, str]
+    drawn: bool = False
 
 
 def held_back(text: str, seed: int) -> bool:
@@ -38,20 +40,26 @@ def held_back(text: str, seed: int) -> bool:
 
 def split(
     corrected: Sequence[CorrectedText], seed: int
-) -> tuple[list[LabelledText], list[LabelledText]]:
-    """Rows to learn from and rows held back; unknown labels are left out.
+) -> tuple[list[LabelledText], list[LabelledText], list[LabelledText]]:
+    """Rows to learn from, rows held back, spot checks; unknown labels are left out.
 
     ``corrected``: oldest first. A near-copy follows the text it resembles, so that nothing judges
-    what its copy taught; one that resembles texts of both sides is left out.
+    what its copy taught; one that resembles texts of two sides is left out, and so is a spot check
+    of what was corrected before. A correction of what was drawn before is a spot check too.
     """
-    rows = [row for row in map(_labelled, corrected) if row is not None]
-    copies = _Copies([row.text for row in rows])
-    sides: list[bool | None] = []  # True = held back, None = left out
-    for n, row in enumerate(rows):
-        near = {sides[i] for i in copies.before(n)} - {None}
-        sides.append(near.pop() if len(near) == 1 else None if near else held_back(row.text, seed))
-    learn = [row for row, held in zip(rows, sides, strict=True) if held is False]
-    return learn, [row for row, held in zip(rows, sides, strict=True) if held]
+    pairs = [(row, one.drawn) for one in corrected if (row := _labelled(one)) is not None]
+    copies = _Copies([row.text for row, _ in pairs])
+    sides: list[str] = []
+    for n, (row, drawn) in enumerate(pairs):
+        near = {sides[i] for i in copies.before(n)} - {""}
+        own = "checked" if drawn else "held" if held_back(row.text, seed) else "learn"
+        side = near.pop() if len(near) == 1 else "" if near else own
+        sides.append("" if drawn and side != "checked" else side)
+    learn, held, checked = (
+        [row for (row, _), side in zip(pairs, sides, strict=True) if side == wanted]
+        for wanted in ("learn", "held", "checked")
+    )
+    return learn, held, checked
 
 
 def _labelled(one: CorrectedText) -> LabelledText | None:

@@ -31,11 +31,11 @@ def train_challenger(app: App, files: Sequence[Path], seed: int = SEED) -> list[
     """A model in the data folder that judges nothing yet, and how it compares.
 
     ``files``: train anew from these and the corrections; none: move the model in use. First row:
-    ``challenger, learned, held_back``; then the rows of ``nlp.training.challenge``.
+    ``challenger, learned, held_back, spot_checks``; then the rows of ``nlp.training.challenge``.
     Raises: LabelledFileError.
     """
     words = _standing(app)
-    learn, held = _sides(words)
+    learn, held, checked = _sides(words)
     folder = app.settings.models_dir
     if files:
         draft = folder / "training" / "annotator.npz"  # not among the models until it is whole
@@ -46,12 +46,10 @@ def train_challenger(app: App, files: Sequence[Path], seed: int = SEED) -> list[
         draft.parent.rmdir()
     else:
         # what people corrected, or differ on, must not be held to the machine's reading of it
-        ordinary = no_copies(list(_ordinary(app)), [stands.text for stands in words])
+        ordinary = no_copies(_ordinary(app), [stands.text for stands in words])
         out = adapt_model(learn, ordinary, folder, champion=_champion(app), seed=seed)
-    return [
-        {"challenger": out.stem, "learned": len(learn), "held_back": len(held)},
-        *compare(app, out.stem, []),
-    ]
+    made = {"challenger": out.stem, "learned": len(learn), "held_back": len(held)}
+    return [made | {"spot_checks": len(checked)}, *compare(app, out.stem, [])]
 
 
 def compare(app: App, version: str, files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -60,7 +58,10 @@ def compare(app: App, version: str, files: Sequence[Path]) -> list[dict[str, Any
     Raises: ModelMissing, LabelledFileError.
     """
     path = models.model_path(app.settings.models_dir, version)
-    rows = compare_models(_champion(app), path, files, _sides(_standing(app))[1])
+    _, held, checked = _sides(_standing(app))
+    rows = compare_models(
+        _champion(app), path, files, held, checked=checked, ordinary=_ordinary(app)
+    )
     with app.store.read() as conn:
         used = models.in_use(conn)
     models.keep_comparison(app.settings.models_dir, version, used, rows, app.now())
@@ -113,24 +114,29 @@ def _standing(app: App) -> list[Standing]:
         return standing(labels.corrections(conn))
 
 
-def _sides(words: Sequence[Standing]) -> tuple[list[LabelledText], list[LabelledText]]:
-    """What people agree on, by post: to learn from, and held back."""
+def _sides(
+    words: Sequence[Standing],
+) -> tuple[list[LabelledText], list[LabelledText], list[LabelledText]]:
+    """What people agree on, by post: to learn from, held back, spot checks."""
     agreed: dict[str, dict[str, str]] = defaultdict(dict)
     texts: dict[str, str] = {}
+    drawn: set[str] = set()
     for stands in words:
+        if stands.drawn:
+            drawn.add(stands.post_id)
         if stands.label is not None:
             agreed[stands.post_id][stands.head] = stands.label
             texts[stands.post_id] = stands.text
-    return split([CorrectedText(texts[post], said) for post, said in agreed.items()], SEED)
+    return split(
+        [CorrectedText(texts[post], said, post in drawn) for post, said in agreed.items()], SEED
+    )
 
 
-def _ordinary(app: App) -> Iterator[str]:
+def _ordinary(app: App) -> list[str]:
     """Texts of the newest posts, each once."""
-    seen: set[str] = set()
+    seen: dict[str, None] = {}
     for hit in app.index.scan(Query()):
-        text = hit.item.post.full_text
-        if text not in seen:
-            seen.add(text)
-            yield text
+        seen[hit.item.post.full_text] = None
         if len(seen) == ORDINARY:
-            return
+            break
+    return list(seen)

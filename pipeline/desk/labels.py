@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from sqlalchemy import Connection, select
@@ -23,6 +23,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "rumour": RUMOURS,
 }
 HEAD_NAMES = {"kind": "类别", "sentiment": "态度", "urgency": "紧急度", "rumour": "传言"}
+Labels = tuple[str, str]
+"""The machine's label, a person's label."""
 _FIELDS = [field.name for field in fields(Correction)]
 
 
@@ -60,6 +62,30 @@ def settle_label(
     return _say(tx, actor, "settle_label", post_id, head, old, new, text, settles=True)
 
 
+def check_post(tx: Tx, actor: Actor, post_id: str, said: Mapping[str, Labels], text: str) -> None:
+    """Read a drawn post (抽查) without having seen the machine's labels: all heads at once.
+
+    ``said``: head -> (the machine's label, the person's). Each is a word like any correction, also
+    where both agree. Raises: MissingFields for a head that is missing or a label nobody knows.
+    """
+    require(actor, "correct_label")
+    need(**{head: (said.get(head, ("", ""))[1], name) for head, name in HEAD_NAMES.items()})
+    for head, (old, new) in said.items():
+        _known(post_id, head, str(new), text)
+        _say(
+            tx,
+            actor,
+            "check_post",
+            post_id,
+            head,
+            str(old),
+            str(new),
+            text,
+            settles=False,
+            drawn=True,
+        )
+
+
 def corrections(conn: Connection, post_ids: Sequence[str] | None = None) -> list[Correction]:
     """Everything people said, oldest first; of some posts only when ``post_ids`` is given."""
     query = select(t.label_corrections).order_by(t.label_corrections.c.id)
@@ -92,6 +118,7 @@ def _say(
     text: str,
     *,
     settles: bool,
+    drawn: bool = False,
 ) -> int:
     number = add(
         tx,
@@ -104,8 +131,9 @@ def _say(
         by=actor.name,
         at=tx.now,
         settles=settles,
+        drawn=drawn,
     )
-    verb = "裁定" if settles else "改标"
+    verb = "裁定" if settles else "抽查" if drawn else "改标"
     record(
         tx,
         actor,
@@ -117,7 +145,7 @@ def _say(
             f"{actor.name}{verb}（{HEAD_NAMES[head]}）：{old} → {new}",
             before={head: old},
             after={head: new},
-            data={"head": head, "old": old, "new": new},
+            data={"head": head, "old": old, "new": new, "drawn": drawn},
         ),
     )
     return number

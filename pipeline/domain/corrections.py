@@ -14,7 +14,7 @@ from datetime import datetime
 @dataclass(frozen=True, slots=True)
 class Correction:
     """One word by one person. ``head``: kind, sentiment, urgency or rumour; ``settles``: a leader
-    decided between others."""
+    decided between others; ``drawn``: the post was drawn for a spot check, its labels unseen."""
 
     post_id: str
     head: str
@@ -24,6 +24,7 @@ class Correction:
     by: str
     at: datetime
     settles: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Standing:
     words: dict[str, str] = field(default_factory=dict)
     settled_by: str = ""
     at: datetime | None = None
+    drawn: bool = False
 
     @property
     def disputed(self) -> bool:
@@ -71,4 +73,5 @@ def _stands(said: list[Correction]) -> Standing:
         words=words,
         settled_by=settled.by if settled else "",
         at=last.at,
+        drawn=any(one.drawn for one in said),
     )

@@ -661,6 +661,7 @@ label_corrections = Table(
     Column("by", String(64), nullable=False),
     Column("at", Utc, nullable=False),
     Column("settles", Boolean, nullable=False, server_default=false()),  # between two officers
+    Column("drawn", Boolean, nullable=False, server_default=false()),  # for a spot check
 )
 
 model_uses = Table(

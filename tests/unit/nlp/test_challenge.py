@@ -13,6 +13,7 @@ from nlp.heads import HEAD
 from nlp.training.challenge import (
     DRAWS,
     HELD,
+    ORDINARY,
     _draws,
     _head,
     _help,
@@ -109,10 +110,14 @@ def test_a_model_beside_itself_on_a_file_and_on_corrections(tmp_path: Path) -> N
     number = HEAD["sentiment"].labels.index("neg")
     held = [LabelledText(row["text"], "corrections", {"sentiment": number}) for row in rows[:40]]
     shipped = model_file.shipped_path()
-    found = compare_models(None, shipped, [path], held)
+    texts = [row["text"] for row in rows]
+    found = compare_models(None, shipped, [path], held, ordinary=texts)
     assert {row["head"] for row in found if row["set"] == "fixed"} >= {"kind", "rumour"}
-    assert [row["head"] for row in found if row["set"] == HELD] == ["sentiment"]
-    assert {row["verdict"] for row in found} <= {"no clear difference", "too few"}
+    by_set = {name: [row for row in found if row["set"] == name] for name in (HELD, ORDINARY)}
+    assert [(row["head"], row["verdict"]) for row in by_set[HELD]] == [("sentiment", "selected")]
+    assert [row["changed"] for row in by_set[ORDINARY]] == [0.0] * 4
+    fixed = {row["verdict"] for row in found if row["set"] == "fixed"}
+    assert fixed <= {"no clear difference", "too few"}
     table = as_table(found)
     assert len(table) == len(found) + 1
     assert "→" in table[1] and "[+0.000, +0.000]" in table[1]
@@ -127,7 +132,7 @@ def corrected(texts: list[str]) -> list[CorrectedText]:
 
 def test_a_fifth_is_held_back_and_the_same_fifth_again_later() -> None:
     texts = [row["text"] for row in drill_rows()]
-    learn, held = split(corrected(texts), SEED)
+    learn, held, _ = split(corrected(texts), SEED)
     assert 0.1 < len(held) / (len(learn) + len(held)) < 0.3
     more = corrected([*texts, "民族大道的积水已经没过膝盖了，公交都停了"])
     again = split(more, SEED)
@@ -137,13 +142,24 @@ def test_a_fifth_is_held_back_and_the_same_fifth_again_later() -> None:
 def test_a_copy_follows_what_it_resembles() -> None:
     first = "大王滩水库今晚要泄洪请下游群众注意安全尽快转移到高处"
     copies = [f"{'转' * n}{first}{'！' * n}" for n in range(6)]
-    learn, held = split(corrected(copies), SEED)
+    learn, held, _ = split(corrected(copies), SEED)
     assert {len(learn), len(held)} == {0, 6}
     assert bool(held) is held_back(first, SEED)
 
 
 def test_a_label_nobody_knows_is_left_out() -> None:
-    assert split([CorrectedText("好大的雨", {"kind": "nonsense"})], SEED) == ([], [])
+    assert split([CorrectedText("好大的雨", {"kind": "nonsense"})], SEED) == ([], [], [])
+
+
+def test_spot_checks_judge_and_never_teach() -> None:
+    texts = [row["text"] for row in drill_rows()]
+    drawn = [CorrectedText(text, {"kind": "talk"}, drawn=True) for text in texts[:40]]
+    learn, held, checked = split([*drawn, *corrected(texts)], SEED)
+    assert [row.text for row in checked][:40] == texts[:40]
+    known = {row.text for row in checked}
+    assert learn and held and not known & {row.text for row in [*learn, *held]}
+    taught_first = split([*corrected(texts[:1]), CorrectedText(texts[0], {}, drawn=True)], SEED)
+    assert taught_first[2] == [], "what taught a model cannot be called unseen"
 
 
 def test_what_people_corrected_is_not_among_ordinary_texts() -> None:
