@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
@@ -38,6 +38,7 @@ PAGE = 1_000
 NEAR_DAYS = 7  # a post whose time was corrected is looked for so many days around
 REMEMBERED = 20_000  # places of posts just written, which a search cannot see yet
 TRIES = 6
+STARTING_S = (0.1, 0.2, 0.4, 0.8, 0.0)  # pauses before a call is made again
 CELLS = 5_000  # of a composite aggregation per request
 
 _HOUR_MS = 3_600_000
@@ -468,20 +469,27 @@ class ElasticIndex:
             self._make(self._first)
 
     def _call(self, call: Callable[..., T], *, passing: Sequence[int] = (), **given: Any) -> T:
-        """The call, its failures as ours. ``passing``: status codes the caller handles."""
-        try:
-            return call(**given)
-        except ConflictError:
-            raise
-        except ApiError as error:
-            if error.status_code in passing:
-                raise
-            raise EngineDown(_advice(error.status_code, str(error))) from error
-        except TransportError as error:
-            raise EngineDown(
-                f"Elasticsearch does not answer ({type(error).__name__}); "
-                "start it, or check elastic_urls"
-            ) from error
+        """The call, its failures as ours. ``passing``: status codes the caller handles.
+
+        A shard that another process made a moment ago answers 503 until it has started; that is
+        waited for, a little.
+        """
+        for nap in STARTING_S:
+            try:
+                return call(**given)
+            except ApiError as error:
+                if error.status_code in passing:
+                    raise
+                if error.status_code == 503 and nap:
+                    time.sleep(nap)
+                    continue
+                raise EngineDown(_advice(error.status_code, str(error))) from error
+            except TransportError as error:
+                raise EngineDown(
+                    f"Elasticsearch does not answer ({type(error).__name__}); "
+                    "start it, or check elastic_urls"
+                ) from error
+        raise AssertionError("the last nap is 0")
 
 
 _ORDER = [{"at": "desc"}, {"pid": "desc"}]
