@@ -10,12 +10,14 @@ from dashboard import widgets, words
 from dashboard.acting import Visit
 from dashboard.going import choose, chosen
 from dashboard.markup import Safe, div, show, span
-from dashboard.screens import event_detail, post_search
+from dashboard.screens import event_detail, post_search, spot_check
 from pipeline.desk import queries_events
 from pipeline.desk.queries_events import SORTS, SPANS, EventFilter, EventList
 from pipeline.domain.event import EVENT_KIND_NAMES, HAZARD_NAMES, Level
+from pipeline.domain.rights import may
 
 SPAN_WORDS = {"6h": "6 小时", "24h": "24 小时", "7d": "7 天", "all": "全部"}
+MODES = {"events": "事件", "posts": "搜帖文", "check": "抽查"}
 VIEWS: dict[str, dict[str, str]] = {
     "谣言": {"kind": "rumour", "span": "24h"},
     "重大以上": {"level": "4,3", "span": "7d"},
@@ -25,16 +27,20 @@ VIEWS: dict[str, dict[str, str]] = {
 
 
 def page(visit: Visit) -> None:
+    modes = [m for m in MODES if m != "check" or may(visit.actor, "correct_label")]
     mode = st.segmented_control(
         "看什么",
-        ("events", "posts"),
-        default=chosen("m") or "events",
-        format_func={"events": "事件", "posts": "搜帖文"}.__getitem__,
+        modes,
+        default=chosen("m") if chosen("m") in modes else "events",
+        format_func=MODES.__getitem__,
         label_visibility="collapsed",
         key="events_mode",
         required=True,
     )
-    choose("m", "posts" if mode == "posts" else "")
+    choose("m", "" if mode == "events" else mode or "")
+    if mode == "check":
+        spot_check.page(visit)
+        return
     if mode == "posts":
         post_search.search(visit)
         return

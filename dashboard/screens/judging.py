@@ -13,7 +13,7 @@ from dashboard.acting import Visit, do
 from dashboard.markup import Safe, div, show, span, tag
 from dashboard.screens import corrections
 from pipeline.claim_thresholds import in_force
-from pipeline.desk import models, queries_judging
+from pipeline.desk import models, queries_judging, spot_checks
 from pipeline.desk.queries_judging import Threshold
 from pipeline.domain.drift import Drift
 from pipeline.domain.rights import Actor, may
@@ -54,6 +54,7 @@ VERDICT_WORDS = {
 def page(visit: Visit) -> None:
     """A page of its own for the leader, a part of 管理 for the administrator."""
     model_part(visit)
+    field_accuracy(visit)
     corrections.disputes(visit)
     drift(visit)
     thresholds(visit)
@@ -180,6 +181,34 @@ def _change(row: dict[str, Any], measure: str) -> str:
     by = row.get(f"{measure}_by")
     span_ = f"［{by[0]:+.3f}，{by[1]:+.3f}］" if by else ""
     return f"{row[measure]:.3f} → {row[f'{measure}_new']:.3f}{span_}"
+
+
+def field_accuracy(visit: Visit) -> None:
+    """How often it was right on posts drawn by chance: the only figure from the bureau's own
+    stream that nobody chose."""
+    with visit.desk.store.read() as conn:
+        counts = spot_checks.accuracy(conn, visit.desk.now())
+    widgets.title(
+        "抽查准确率",
+        f"近 {spot_checks.DAYS} 天；每天随机抽 {spot_checks.PER_DAY} 条，在“事件 → 抽查”",
+    )
+    if not counts:
+        widgets.empty("还没有抽查。")
+        return
+    widgets.table(
+        ("项", "判对", "条数", "准确率", "95% 区间"),
+        [
+            (
+                words.HEAD_WORDS[head],
+                str(counts[head][0]),
+                str(counts[head][1]),
+                f"{counts[head][0] / counts[head][1]:.0%}",
+                "{:.0%} 至 {:.0%}".format(*spot_checks.interval(*counts[head])),
+            )
+            for head in words.HEAD_WORDS
+            if head in counts
+        ],
+    )
 
 
 # ---- thresholds ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import select
 
 from nlp import weights
-from pipeline.desk import labels, models
+from pipeline.desk import labels, models, spot_checks
 from pipeline.stages.drift import count_days
 from pipeline.store import tables as t
 from pipeline.store.sql import verify_audit
@@ -127,6 +127,29 @@ def test_a_post_can_be_corrected_where_it_is_found(open_as: Open, parts: Parts) 
         last = labels.corrections(conn)[-1]
     assert (last.post_id, last.head, last.new, last.by) == (post, "urgency", "3", "李值班")
     assert "人工更正" in text(app) and "李值班：紧急" in text(app)
+
+
+def test_a_drawn_post_is_read_without_the_machines_answer(open_as: Open, parts: Parts) -> None:
+    day = spot_checks.yesterday(NIGHT + timedelta(days=1))
+    drawn = spot_checks.draw(parts.index, day)
+    assert 0 < len(drawn) <= spot_checks.PER_DAY
+    assert [i.post.id for i in drawn] == [i.post.id for i in spot_checks.draw(parts.index, day)]
+    parts.clock.at += timedelta(days=1)
+    app = open_as("李值班", "events", m="check")
+    shown, post = text(app), drawn[0].post.id
+    assert f"还有 {len(drawn)} 条" in shown and "机器判读：" not in shown
+    app.button(key=f"check_go_{post}").click().run()
+    with parts.store.read() as conn:
+        assert spot_checks.checked(conn, [post]) == set(), "all four are asked"
+    for head, value in (("kind", "help"), ("sentiment", "neg"), ("urgency", "3")):
+        app.selectbox(key=f"check_{post}_{head}").set_value(value).run()
+    app.selectbox(key=f"check_{post}_rumour").set_value(drawn[0].annotation.rumour).run()
+    app.button(key=f"check_go_{post}").click().run()
+    assert f"还有 {len(drawn) - 1} 条" in text(app)
+    with parts.store.read() as conn:
+        assert spot_checks.accuracy(conn, parts.clock.at)["rumour"] == (1, 1)
+        assert verify_audit(conn).ok
+    assert "抽查准确率" in text(open_as("韦带班", "judging"))
 
 
 def test_two_officers_who_differ_are_shown_and_a_leader_settles(
