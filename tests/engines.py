@@ -1,0 +1,100 @@
+"""Real servers for tests marked ``engines``: fixtures that give an address.
+
+All tests share one set on the default ports, so names of topics, indexes and databases must be
+unique (``unique``). A server that does not run is started and left running for the next tests;
+``scripts/engines.py stop all`` ends it. A test that kills or freezes a server makes its own with
+``own_engine``.
+
+Where a server cannot run the test is skipped with the reason; with ENGINES_REQUIRED=1 it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from scripts.engines import ENGINES, Engine, missing
+
+OwnEngine = Callable[..., Engine]
+
+
+def unique(prefix: str = "t") -> str:
+    """A name that no other test uses: letters, digits and ``-``."""
+    return f"{prefix}-{uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> str:
+    """``host:port`` of a broker."""
+    return _running("kafka")
+
+
+@pytest.fixture(scope="session")
+def es_url() -> str:
+    """``http://host:port`` of an Elasticsearch without security."""
+    return _running("es")
+
+
+@pytest.fixture(scope="session")
+def pg_url() -> str:
+    """``postgresql://user:password@host:port/database``; the account may make databases."""
+    return _running("pg")
+
+
+@pytest.fixture(scope="module")
+def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+    """Makes servers that only one module uses: ``own_engine("kafka", nodes=3)``, started."""
+    made: list[Engine] = []
+
+    def make(name: str, **options: Any) -> Engine:
+        _need(name)
+        base = tmp_path_factory.mktemp(name)
+        for folder in (base, *list(base.parents)[:2]):
+            folder.chmod(0o755)  # Elasticsearch and PostgreSQL run as accounts of their own
+        engine = ENGINES[name](base, port=free_port(), **options)
+        made.append(engine)
+        engine.start()
+        return engine
+
+    yield make
+    for engine in made:
+        engine.thaw()
+        engine.kill()
+
+
+def free_port(span: int = 130) -> int:
+    """A port that is free together with those of its cluster: n, n + 1, n + 10, n + 100 ..."""
+    for first in range(21000 + os.getpid() % 50 * 200, 60000, 200):
+        if all(_is_free(first + n) for n in range(span)):
+            return first
+    raise RuntimeError("no free ports on loopback")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _need(name: str) -> None:
+    if lack := missing(name):
+        if os.environ.get("ENGINES_REQUIRED") == "1":
+            pytest.fail(lack)
+        pytest.skip(lack)
+
+
+def _running(name: str) -> str:
+    _need(name)
+    return ENGINES[name]().start(keep=True)
+
+
+__all__ = ["es_url", "free_port", "kafka_address", "own_engine", "pg_url", "unique"]
