@@ -172,14 +172,22 @@ class Blend:
     def blended(
         self, scores: NDArray[np.float32], vectors: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """First-tier probabilities ``(n, 18)`` averaged with the regressions' for sentiment and
-        rumour; *help* too, the other kinds keeping their proportions."""
+        """First-tier probabilities ``(n, 18)`` averaged with the regressions' for sentiment;
+        for rumour where the first tier sees none (its claims, questions and denials are left
+        as they are: blended, recall fell); *help* too, other kinds keeping their proportions."""
         out = scores.astype(np.float64)
         seen = (side_by_side(scores, vectors) - self.mean) / self.spread
         seen = np.hstack([seen, np.ones((len(vectors), 1))])
-        for name, weights in (("sentiment", self.sentiment), ("rumour", self.rumour)):
+        rumour = HEAD["rumour"]
+        quiet = scores[:, rumour.columns].argmax(axis=1) == rumour.labels.index("none")
+        everywhere = np.ones(len(scores), bool)
+        for name, weights, rows in (
+            ("sentiment", self.sentiment, everywhere),
+            ("rumour", self.rumour, quiet),
+        ):
             columns = HEAD[name].columns
-            out[:, columns] += SHARE * (_softmax(seen @ weights) - out[:, columns])
+            read = _softmax(seen[rows] @ weights)
+            out[rows, columns] += SHARE * (read - out[rows, columns])
         kind = HEAD["kind"]
         at = kind.start + kind.labels.index("help")
         calls = out[:, at] + SHARE * (1 / (1 + np.exp(-(seen @ self.help))) - out[:, at])

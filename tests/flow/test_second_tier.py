@@ -157,11 +157,12 @@ def test_meaning_is_looked_at_within_the_budget_and_gives_way_first(
     posts = [post(f"{RUMOUR}，{n}号闸也开了", str(n)) for n in range(3)]
     first = annotator.annotate([p.text for p in posts])
     said = look(tier, annotator, *posts)
-    assert {s.rumour for s in said} == {"question"} != {s.rumour for s in first}
+    assert {s.sentiment for s in said} == {"pos"} != {s.sentiment for s in first}
+    assert [s.rumour for s in said] == [s.rumour for s in first], "a claim seen stays one"
     assert [s.urgency for s in said] == [s.urgency for s in first], "never lowered"
     assert (tier.counters.passed, tier.note) == (0, "")
     rushed = look(tier, annotator, *posts, busy=True)
-    assert [s.rumour for s in rushed] == [s.rumour for s in first]
+    assert [s.sentiment for s in rushed] == [s.sentiment for s in first]
     assert tier.counters.passed == 3 and tier.note == "复核层：已让路，3 条未复核"
     assert {s.looks for s in said} == {("meaning",)} and {s.tier for s in rushed} == {1}
     seconds.at += TOLD_FOR_S + 1
@@ -170,7 +171,8 @@ def test_meaning_is_looked_at_within_the_budget_and_gives_way_first(
         annotator, app.index, Budget(0, seconds), encoder=encoder, blend=blend(), seconds=seconds
     )
     assert (
-        look(broke, annotator, *posts)[0].rumour == first[0].rumour and broke.counters.passed == 3
+        look(broke, annotator, *posts)[0].sentiment == first[0].sentiment
+        and broke.counters.passed == 3
     )
 
 
@@ -182,11 +184,11 @@ def test_a_dead_encoder_is_said_and_left_alone_for_a_while(
     )
     bad, good = post(f"{RUMOUR}哑", "1"), post(RUMOUR, "2")
     first = annotator.annotate([bad.text, good.text])
-    assert look(tier, annotator, bad)[0].rumour == first[0].rumour
+    assert look(tier, annotator, bad)[0].sentiment == first[0].sentiment
     assert tier.note == "语义复核不可用，暂用基本判读"
-    assert look(tier, annotator, good)[0].rumour == first[1].rumour
+    assert look(tier, annotator, good)[0].sentiment == first[1].sentiment
     seconds.at += DOWN_FOR_S + 1
-    assert look(tier, annotator, good)[0].rumour == "question"
+    assert look(tier, annotator, good)[0].sentiment == "pos"
 
 
 def test_a_budget_fills_up_to_one_second_and_a_dear_look_is_paid_back(seconds: Seconds) -> None:

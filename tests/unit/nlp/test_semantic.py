@@ -108,8 +108,12 @@ def test_blending_keeps_probabilities_and_the_heads_it_does_not_touch(blend: Ble
     out = blend.blended(scores, vectors)
     for head in HEADS:
         assert np.allclose(out[:, head.columns].sum(axis=1), 1, atol=1e-5)
-    urgency = HEAD["urgency"].columns
+    urgency, rumour = HEAD["urgency"].columns, HEAD["rumour"].columns
     assert np.allclose(out[:, urgency], scores[:, urgency])
+    seen = scores[:, rumour].argmax(axis=1) != 0
+    assert 0 < seen.sum() < len(seen)
+    assert np.allclose(out[seen, rumour], scores[seen, rumour]), "a claim seen stays one"
+    assert np.abs(out[~seen, rumour] - scores[~seen, rumour]).max(axis=1).min() > 1e-4
     kind = HEAD["kind"]
     others = [kind.start + n for n, label in enumerate(kind.labels) if label != "help"]
     ratio = out[:, others] / scores[:, others]
