@@ -11,8 +11,11 @@ Where a server cannot run the test is skipped with the reason; with ENGINES_REQU
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -47,15 +50,15 @@ def pg_url() -> str:
 
 
 @pytest.fixture(scope="module")
-def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+def own_engine() -> Iterator[OwnEngine]:
     """Makes servers that only one module uses: ``own_engine("kafka", nodes=3)``, started."""
     made: list[Engine] = []
 
     def make(name: str, **options: Any) -> Engine:
         _need(name)
-        base = tmp_path_factory.mktemp(name)
-        for folder in (base, *list(base.parents)[:2]):
-            folder.chmod(0o755)  # Elasticsearch and PostgreSQL run as accounts of their own
+        # not below pytest's own folder: Elasticsearch and PostgreSQL run as other accounts
+        base = Path(tempfile.mkdtemp(prefix="engines-"))
+        base.chmod(0o755)
         engine = ENGINES[name](base, port=free_port(), **options)
         made.append(engine)
         engine.start()
@@ -65,6 +68,7 @@ def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
     for engine in made:
         engine.thaw()
         engine.kill()
+        shutil.rmtree(engine.base, ignore_errors=True)
 
 
 def free_port(span: int = 130) -> int:
