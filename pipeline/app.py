@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pipeline import engines
 from pipeline.bus.base import Bus
-from pipeline.bus.sqlite import SqliteBus
 from pipeline.clock import Clock, DrillClock, WallClock
 from pipeline.desk import claims as desk_claims
 from pipeline.desk.clocks import DeskRules, load_desk_rules
@@ -27,9 +27,8 @@ from pipeline.domain.routing import Routes, load_routes
 from pipeline.domain.rules import Levels, Rules, load_levels, load_rules
 from pipeline.errors import SettingsError
 from pipeline.index.base import Index
-from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
-from pipeline.store.sql import Store, sqlite_url
+from pipeline.store.sql import Store
 
 if TYPE_CHECKING:
     from nlp.claims import KnownClaim
@@ -110,9 +109,7 @@ def make_clock(settings: Settings) -> Clock:
 
 def open_bus(settings: Settings) -> closing[Bus]:
     """The bus alone, for commands that need nothing else."""
-    return closing(
-        SqliteBus(settings.posts_db, clock=make_clock(settings), busy_s=settings.busy_seconds)
-    )
+    return closing(engines.open_bus(settings, make_clock(settings)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +163,10 @@ class App:
     def ingest(self) -> Ingest:
         """The door for posts."""
         from pipeline.stages.ingest import Ingest
-        from pipeline.store.seen import Seen
 
         return Ingest(
             self.bus,
-            Seen(self.settings.posts_db, busy_s=self.settings.busy_seconds),
+            engines.open_seen(self.settings),
             author_key=self.author_key,
             seal=self.vault.seal,
             clock=self.clock,
@@ -249,17 +245,14 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         ) from error
     clock = clock or make_clock(settings)
     rules = load_rule_files(settings)
-    busy_s = settings.busy_seconds
-    store = Store(sqlite_url(settings.desk_db), busy_s)
+    store = engines.open_store(settings)
     store.create()
     return App(
         settings=settings,
         clock=clock,
         store=store,
-        bus=SqliteBus(
-            settings.posts_db, clock=clock, lease_s=settings.lease_seconds, busy_s=busy_s
-        ),
-        index=SqliteIndex(settings.posts_db, busy_s=busy_s),
+        bus=engines.open_bus(settings, clock),
+        index=engines.open_index(settings),
         rules=rules.desk,
         detect_rules=rules.detect,
         levels=rules.levels,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import delete, func, select
 
+from pipeline import engines
 from pipeline.app import App, build, rule_file
 from pipeline.beats import Beats, until
 from pipeline.bus.base import Message
@@ -276,12 +277,10 @@ def _publish(app: App, site: Site, *, even_so: bool) -> None:
 
 def forget(app: App) -> None:
     """Retention: old posts and old messages go; what a case rests on was copied into it."""
-    from pipeline.store.seen import Seen
-
     now = app.now()
     dropped = app.index.drop_before(now - timedelta(days=app.settings.retention_days))
     pruned = app.bus.prune(now)
-    with closing(Seen(app.settings.posts_db)) as seen:
+    with closing(engines.open_seen(app.settings)) as seen:
         seen.forget_before(now - timedelta(days=app.settings.retention_days))
     with app.store.begin(now) as tx:  # sent long ago: the bus has them
         old = now - timedelta(days=30)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TingfengError
 from pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.store.sql import Store
 
 ENOUGH_DISK = 2 * 1024**3
 ENOUGH_MEMORY = 2 * 1024**3
@@ -50,6 +53,7 @@ def examine(config: Path) -> list[Finding]:
         ("rules", _rules),
         ("sources", _sources),
         ("model", _model),
+        ("servers", _servers),
         ("claims", _claims),
         ("fonts", _fonts),
         ("databases", _databases),
@@ -136,12 +140,13 @@ def _claims(s: Settings) -> str | None:
     from pipeline import claim_thresholds
     from pipeline.app import make_clock
     from pipeline.desk.claims import active_ids
-    from pipeline.store.sql import Store, sqlite_url
+    from pipeline.engines import store_url
+    from pipeline.store.sql import Store
 
     kept = claim_thresholds.load(s)
-    if not s.desk_db.exists():
+    if s.profile == "embedded" and not s.desk_db.exists():
         return None
-    store = Store(sqlite_url(s.desk_db), 5.0)
+    store = Store(store_url(s), 5.0)
     try:
         with store.read() as conn:
             active = len(active_ids(conn, make_clock(s).now()))
@@ -163,7 +168,37 @@ def _fonts(_s: Settings) -> str | None:
     return "no Chinese font for pictures; install one (Debian: apt-get install fonts-noto-cjk)"
 
 
+def _servers(s: Settings) -> str | None:
+    """Each server in turn, so that the first line names the one to look at."""
+    if s.profile == "embedded":
+        return None
+    from pipeline import engines
+    from pipeline.clock import WallClock
+
+    problems = []
+    for name, is_up in (
+        ("kafka_servers", lambda: engines.open_bus(s, WallClock()).close()),
+        ("elastic_urls", lambda: engines.open_index(s).close()),
+        ("database_url", lambda: _ask(engines.open_store(s))),
+    ):
+        try:
+            is_up()
+        except TingfengError as error:
+            problems.append(f"{name}: {error}")
+    return "; ".join(problems) or None
+
+
+def _ask(store: Store) -> None:
+    try:
+        with store.read() as conn:
+            conn.exec_driver_sql("SELECT 1")
+    finally:
+        store.close()
+
+
 def _databases(s: Settings) -> str | None:
+    if s.profile != "embedded":
+        return None
     for path in (s.posts_db, s.desk_db):
         if not path.exists():
             continue

@@ -30,7 +30,7 @@ from pipeline.domain.post import (
     post_id,
 )
 from pipeline.errors import BadMessage
-from pipeline.store.seen import Seen
+from pipeline.store.seen import SeenPosts
 
 log = structlog.get_logger("ingest")
 
@@ -78,7 +78,7 @@ class Ingest:
     def __init__(
         self,
         bus: Bus,
-        seen: Seen,
+        seen: SeenPosts,
         *,
         author_key: bytes,
         seal: Callable[[str], str] | None,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pipeline.domain.post import Post
 from pipeline.posts_db import BUSY_S, PostsDb, to_us
@@ -23,6 +23,18 @@ CREATE INDEX IF NOT EXISTS seen_posts_noted ON seen_posts (noted);
 """
 
 State = tuple[int, bytes, str]  # fetched (microseconds), digest of the text, counts
+
+
+class SeenPosts(Protocol):
+    """The door's memory, in whatever store."""
+
+    def classify(self, posts: Sequence[Post]) -> list[Novelty]: ...
+
+    def remember(self, posts: Sequence[Post], now: datetime) -> None: ...
+
+    def forget_before(self, before: datetime) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Seen:

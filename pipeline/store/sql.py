@@ -40,6 +40,11 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def postgres_url(url: str) -> str:
+    """A PostgreSQL address with the driver we use."""
+    return "postgresql+psycopg://" + url.partition("://")[2]
+
+
 def make_engine(url: str, busy_s: float = BUSY_S) -> Engine:
     """An engine whose SQLite transactions say IMMEDIATE when they mean to write.
 

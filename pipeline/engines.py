@@ -1,0 +1,88 @@
+"""Bus, index and store of the profile: SQLite on one machine, or the three servers.
+
+The only place that knows which adapter belongs to which profile. Clients of the servers are
+imported here when they are asked for, so that the embedded profile runs without them.
+"""
+
+from __future__ import annotations
+
+from pipeline.bus.base import Bus
+from pipeline.bus.sqlite import SqliteBus
+from pipeline.clock import Clock
+from pipeline.errors import SettingsError
+from pipeline.index.base import Index
+from pipeline.index.sqlite import SqliteIndex
+from pipeline.settings import Settings
+from pipeline.store.seen import Seen, SeenPosts
+from pipeline.store.sql import Store, postgres_url, sqlite_url
+
+
+def open_bus(settings: Settings, clock: Clock) -> Bus:
+    """Raises: EngineDown, SettingsError."""
+    if settings.profile == "embedded":
+        return SqliteBus(
+            settings.posts_db,
+            clock=clock,
+            lease_s=settings.lease_seconds,
+            busy_s=settings.busy_seconds,
+        )
+    try:
+        from pipeline.bus.kafka import KafkaBus
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing) from missing
+    return KafkaBus(
+        settings.kafka_servers,
+        clock=clock,
+        prefix=settings.prefix,
+        replication=settings.kafka_replication,
+    )
+
+
+def open_index(settings: Settings) -> Index:
+    """Raises: EngineDown, SettingsError."""
+    if settings.profile == "embedded":
+        return SqliteIndex(settings.posts_db, busy_s=settings.busy_seconds)
+    try:
+        from pipeline.index.elastic import ElasticIndex
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing) from missing
+    return ElasticIndex(
+        settings.elastic_urls,
+        prefix=settings.prefix,
+        user=settings.elastic_user,
+        password=settings.elastic_password.get_secret_value(),
+        shards=settings.elastic_shards,
+        replicas=settings.elastic_replicas,
+    )
+
+
+def open_store(settings: Settings) -> Store:
+    """The database, not yet brought to the newest migration. Raises: SettingsError."""
+    return Store(store_url(settings), settings.busy_seconds)
+
+
+def open_seen(settings: Settings) -> SeenPosts:
+    """The door's memory. Raises: EngineDown."""
+    if settings.profile == "embedded":
+        return Seen(settings.posts_db, busy_s=settings.busy_seconds)
+    from pipeline.store.seen_sql import SqlSeen
+
+    return SqlSeen(store_url(settings), busy_s=settings.busy_seconds)
+
+
+def store_url(settings: Settings) -> str:
+    """SQLAlchemy's address of the desk's database. It may hold a password: never log it."""
+    if settings.profile == "embedded":
+        return sqlite_url(settings.desk_db)
+    try:
+        import psycopg  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing) from missing
+    return postgres_url(settings.database_url.get_secret_value())
+
+
+def _not_installed(missing: ModuleNotFoundError) -> SettingsError:
+    return SettingsError(
+        f"the distributed profile needs {missing.name}; "
+        "pip install -r requirements-distributed.lock"
+    )
