@@ -83,10 +83,10 @@ def test_the_order_of_fields_is_part_of_the_form() -> None:
         "id", "source", "native_id", "url", "author", "author_kind", "published_at",
         "fetched_at", "text",
     ]  # fmt: skip
-    assert [f.name for f in fields(Annotation)][:18] == [
+    assert [f.name for f in fields(Annotation)] == [
         "model", "relevant", "kind", "sentiment", "urgency", "rumour", "scores", "reasons",
         "unsure", "hazards", "places", "claims", "warning", "cues", "sketch", "exact", "tokens",
-        "tier",
+        "tier", "looks",
     ]  # fmt: skip
 
 
