@@ -26,8 +26,8 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
-def index(elastic_url: str) -> Iterator[ElasticIndex]:
-    made = ElasticIndex([elastic_url], prefix=f"t{uuid.uuid4().hex[:12]}", refresh=True)
+def index(es_url: str) -> Iterator[ElasticIndex]:
+    made = ElasticIndex([es_url], prefix=f"t{uuid.uuid4().hex[:12]}", refresh=True)
     yield made
     made.forget_everything()
     made.close()
@@ -94,9 +94,9 @@ def test_a_long_list_is_one_moment(index: ElasticIndex) -> None:
     assert index.count(Query()) == 2_301
 
 
-def test_two_writers_lose_nothing_of_a_post(index: ElasticIndex, elastic_url: str) -> None:
+def test_two_writers_lose_nothing_of_a_post(index: ElasticIndex, es_url: str) -> None:
     """Each counts its own moments of the same forty posts; the series must hold all of them."""
-    other = ElasticIndex([elastic_url], prefix=index._alias.removesuffix("-posts"), refresh=True)
+    other = ElasticIndex([es_url], prefix=index._alias.removesuffix("-posts"), refresh=True)
 
     def counted(n: int, minute: int) -> AnnotatedPost:
         when = NIGHT + timedelta(minutes=minute)

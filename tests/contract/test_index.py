@@ -42,7 +42,7 @@ def make_index(request: pytest.FixtureRequest, folder: Path, busy_s: float = 30.
         return embedded
     from pipeline.index.elastic import ElasticIndex
 
-    url = request.getfixturevalue("elastic_url")
+    url = request.getfixturevalue("es_url")
     prefix = f"t{uuid.uuid4().hex[:12]}"
     made = ElasticIndex([url], prefix=prefix, refresh=True)
 

@@ -19,7 +19,8 @@ from pipeline.domain.rights import Actor, Role
 from pipeline.errors import StoreBusy
 from pipeline.store import tables as t
 from pipeline.store.seen import Seen
-from pipeline.store.sql import Store, sqlite_url, verify_audit
+from pipeline.store.sql import Store, postgres_url, sqlite_url, verify_audit
+from tests.engines import unique
 from tests.fakes import NIGHT
 from tests.fakes import post as a_post
 
@@ -39,19 +40,18 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeUrl
         return
     import psycopg
 
-    server = request.getfixturevalue("postgres_url")
-    plain = server.replace("+psycopg", "")
+    server = request.getfixturevalue("pg_url")
     made: list[str] = []
 
     def make() -> str:
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(f"{plain}postgres", autocommit=True) as conn:
+        name = unique()
+        with psycopg.connect(server, autocommit=True) as conn:
             conn.execute(f'CREATE DATABASE "{name}"')
         made.append(name)
-        return f"{server}{name}"
+        return postgres_url(f"{server.rpartition('/')[0]}/{name}")
 
     yield make
-    with psycopg.connect(f"{plain}postgres", autocommit=True) as conn:
+    with psycopg.connect(server, autocommit=True) as conn:
         for name in made:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
