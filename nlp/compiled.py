@@ -306,8 +306,9 @@ def explain_batch(
     it added to the chosen label's logit over the mean of the head's labels.
 
     ``spans`` (heads + 1,): first column of each head; ``chosen`` (n, heads); ``word_sizes``: code
-    points of the words of the cleaned texts, all or the first, ``word_ends`` (n + 1,). Fills ``top_words``
-    (n, heads, REASONS) with word numbers within the text, -1 = none, and ``top_weights``.
+    points of the words of the cleaned texts, all or the first, ``word_ends`` (n + 1,). Fills
+    ``top_words`` (n, heads, REASONS) with word numbers within the text, -1 = none, and
+    ``top_weights``.
     """
     heads = spans.shape[0] - 1
     hidden = hidden_bias.shape[0]

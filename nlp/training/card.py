@@ -140,8 +140,8 @@ def _second_tier(card: dict[str, Any]) -> list[str]:
         lines += [
             "## Second tier: the account",
             "",
-            f"Fitted on {account['posts']:,} CED posts; measured on the latest three tenths, fitted",
-            "on the earlier: rumour or not, text alone → text and account: accuracy "
+            f"Fitted on {account['posts']:,} CED posts; measured on the latest three tenths,",
+            "fitted on the earlier: rumour or not, text alone → text and account: accuracy "
             f"{account['text']['accuracy']:.3f} → {account['text_and_account']['accuracy']:.3f},",
             f"macro-F1 {account['text']['macro_f1']:.3f} → "
             f"{account['text_and_account']['macro_f1']:.3f}. Weights in logits: "

@@ -9,6 +9,9 @@ Three kinds of line are understood:
   vocabulary. SMP emotions also train sentiment, at a low weight.
 - a text without a label of its own (``source``, and ``label`` null or an object): read for
   training only; the teacher labels it (``nlp.training.train``).
+- labels by the guide for a text that stands elsewhere (``id`` and the labels, no ``text``): the
+  text is looked up by its ``id`` among those of the other files, so that labels of posts that may
+  not be handed on can be.
 
 A set published for research only is refused: what it teaches cannot be shipped.
 """
@@ -18,7 +21,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,8 @@ _SIDE_TASK_OF = {
     "weibo_mm17": "report",
     "weibo2018": "polarity",
 }
+UNLABELLED = "unlabelled"
+LABELS_ONLY = "labels only"
 RESEARCH_ONLY = frozenset({"weibo21"})
 LICENCES = {
     "smp2020_usual": "none stated; SMP2020-EWECT organisers",
@@ -89,7 +94,21 @@ def read_files(files: Iterable[Path], *, for_training: bool) -> list[LabelledTex
     rows: list[LabelledText] = []
     for path in files:
         rows.extend(_read_one(path, for_training))
-    return rows
+    labels = {row.raw["id"]: row for row in rows if row.set_name == LABELS_ONLY}
+    if not labels:
+        return rows
+    read = [_labelled_elsewhere(row, labels) for row in rows if row.set_name != LABELS_ONLY]
+    guided = {row.text for row in read if row.guide and row.raw.get("id") not in labels}
+    return [r for r in read if r.raw.get("id") not in labels or r.text not in guided]
+
+
+def _labelled_elsewhere(row: LabelledText, labels: Mapping[str, LabelledText]) -> LabelledText:
+    found = labels.get(str(row.raw.get("id"))) if row.set_name == UNLABELLED else None
+    if found is None:
+        return row
+    return replace(
+        found, text=row.text, set_name="real", raw={**row.raw, "pick": found.raw.get("pick", "")}
+    )
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -111,7 +130,7 @@ def _read_one(path: Path, for_training: bool) -> Iterator[LabelledText]:
             source = row.get("source")
             if source is not None and not _named_label(row):
                 if for_training and source not in RESEARCH_ONLY:
-                    yield LabelledText(str(row["text"]), "unlabelled", {})
+                    yield LabelledText(str(row["text"]), UNLABELLED, {}, raw=row)
                 continue
             if for_training and (
                 source in RESEARCH_ONLY or path.name.split(".")[0] in RESEARCH_ONLY
@@ -137,6 +156,9 @@ def _named_label(row: Mapping[str, Any]) -> bool:
 
 
 def _guide_row(row: Mapping[str, Any]) -> LabelledText:
+    if "text" not in row:
+        named = {head.name: head.labels.index(str(row[head.name])) for head in HEADS}
+        return LabelledText("", LABELS_ONLY, named, guide=True, raw={**row, "id": str(row["id"])})
     own = "source" not in row
     return LabelledText(
         text=str(row["text"]),
