@@ -231,13 +231,17 @@ def thresholds(visit: Visit) -> None:
         [
             (
                 LEVEL_WORDS[one.name],
-                f"{one.level:.2f}" + ("（本局设定）" if one.is_own else ""),
+                f"{one.level:.2f}" + (_set_where(one) if one.is_own else ""),
                 f"{one.advised:.2f}",
                 _gives(one),
             )
             for one in found
         ],
     )
+
+
+def _set_where(one: Threshold) -> str:
+    return "（rules.toml）" if one.name == "help" else "（本局设定）"
 
 
 def _gives(one: Threshold) -> str:

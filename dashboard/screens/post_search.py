@@ -58,9 +58,10 @@ def search(visit: Visit) -> None:
         said = queries_judging.corrected(conn, [hit.item.post.id for hit in hits])
     for hit in hits:
         note = f"改过 {hit.versions - 1} 次" if hit.versions > 1 else ""
-        show(widgets.post_card(hit.item, now, note=note))
         stands = said.get(hit.item.post.id, [])
-        corrections.correct(visit, hit.item, stands)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.html(widgets.post_card(hit.item, now, note=note), width="stretch")
+            corrections.correct(visit, hit.item, stands)
         corrections.people_say(visit, stands)
     if total > LIMIT:
         show(div(f"只显示最新 {LIMIT} 条；完整结果请用 tingfeng search 导出。", cls="soft"))

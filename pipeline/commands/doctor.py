@@ -129,10 +129,26 @@ def _sources(s: Settings) -> str | None:
     return None if s.contact else "contact: give an address for the crawler's user agent"
 
 
-def _model(_s: Settings) -> str | None:
+def _model(s: Settings) -> str | None:
+    from nlp import weights
     from nlp.annotator import Annotator
+    from nlp.errors import ModelMissing, ModelUnreadable
+    from pipeline.desk import models
+    from pipeline.engines import store_url
+    from pipeline.store.sql import Store
 
     Annotator.load().annotate(["南宁暴雨"])
+    if s.profile == "embedded" and not s.desk_db.exists():
+        return None
+    store = Store(store_url(s), 5.0)
+    try:
+        with store.read() as conn:
+            chosen = models.in_use(conn)
+        weights.load(models.model_path(s.models_dir, chosen))
+    except (ModelMissing, ModelUnreadable) as error:
+        return f"{error}. The shipped model judges meanwhile; restore it or: tingfeng model back"
+    finally:
+        store.close()
     return None
 
 

@@ -21,6 +21,7 @@ from pipeline import claim_thresholds
 from pipeline.app import App, build
 from pipeline.cli import app as cli
 from pipeline.commands import models as command
+from pipeline.commands.doctor import examine
 from pipeline.current import CurrentAnnotator
 from pipeline.desk import claims, labels, models, users
 from pipeline.domain.rights import Actor, Role
@@ -180,6 +181,8 @@ def test_a_damaged_model_is_replaced_by_the_shipped_one_and_said(
         use(app, "2026-01-01-nothing")
     with pytest.raises(MissingFields):
         use(app, "../../etc/passwd")
+    found = {finding.subject: finding for finding in examine(app.settings.home)}
+    assert not found["model"].ok and "model back" in found["model"].text
     with app.store.begin(NOW) as tx:
         models.back(tx, LEADER, folder, "文件损坏")
     broken.unlink()
