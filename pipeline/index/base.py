@@ -54,6 +54,16 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A post with all that an index keeps about it: what moves from one index to another."""
+
+    item: AnnotatedPost
+    first_seen_at: datetime
+    wordings: tuple[AnnotatedPost, ...] = ()
+    counts: tuple[tuple[datetime, Counts], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One bar of a histogram: posts of one label in one step of time."""
 
@@ -104,5 +114,14 @@ class Index(Protocol):
 
     def drop_before(self, before: datetime) -> int:
         """Retention: forget posts published before; returns how many."""
+
+    def kept(self, post_ids: Sequence[str]) -> list[Kept]:
+        """Posts with everything kept about them; unknown ids are left out."""
+
+    def restore(self, posts: Sequence[Kept]) -> None:
+        """Take in what another index kept. Idempotent; what is newer here stays."""
+
+    def refresh(self) -> None:
+        """Make every write so far visible to searches."""
 
     def close(self) -> None: ...

@@ -22,7 +22,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.errors import BadMessage, EngineDown
-from pipeline.index.base import Bar, Facet, Hit, Query, Step
+from pipeline.index.base import Bar, Facet, Hit, Kept, Query, Step
 from pipeline.index.codes import area_span, at_millis, millis
 from pipeline.index.elastic_docs import MAPPING, Stored, day_of
 from pipeline.posts_db import from_us
@@ -100,6 +100,36 @@ class ElasticIndex:
         for batch in _batches(items):
             new += self._put(batch)
         return new
+
+    def restore(self, posts: Sequence[Kept]) -> None:
+        """Take in what another index kept. Idempotent; what is newer here stays."""
+        waiting = {kept.item.post.id: kept for kept in posts}
+        for attempt in range(TRIES):
+            known = self._load({id_: k.item.post.published_at for id_, k in waiting.items()})
+            writes = {
+                id_: known[id_].joined(kept) if id_ in known else Stored.of(kept)
+                for id_, kept in waiting.items()
+            }
+            late = self._write(
+                {i: s for i, s in writes.items() if i not in known or not s.is_as(known[i])}
+            )
+            if not late:
+                return
+            waiting = {id_: waiting[id_] for id_ in late}
+            time.sleep(0.02 * attempt)
+        raise EngineDown("Elasticsearch: others keep writing the same posts; it is tried again")
+
+    def kept(self, post_ids: Sequence[str]) -> list[Kept]:
+        """Posts with everything kept about them; unknown ids are left out."""
+        found: list[Kept] = []
+        for start in range(0, len(post_ids), BATCH):
+            part = self._found(list(post_ids[start : start + BATCH]))
+            found += [stored.kept() for stored in part.values()]
+        return found
+
+    def refresh(self) -> None:
+        """Make every write so far visible to searches."""
+        self._call(self._client.indices.refresh, index=self._alias)
 
     def _put(self, batch: dict[str, AnnotatedPost]) -> int:
         stored = self._load({id_: item.post.published_at for id_, item in batch.items()})

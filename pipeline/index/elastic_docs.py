@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.clock import BEIJING
 from pipeline.domain.post import AnnotatedPost, Counts
+from pipeline.index.base import Kept
 from pipeline.index.codes import areas_of, at_millis, counties_in, hazard_bits, hazards_in, millis
 from pipeline.index.documents import pack, unpack
 from pipeline.index.merge import other_wording, refreshed, wording_digest
@@ -57,6 +58,35 @@ class Stored:
     @classmethod
     def new(cls, item: AnnotatedPost) -> Stored:
         return cls(item, to_us(item.post.fetched_at), series=_series(item))
+
+    @classmethod
+    def of(cls, kept: Kept) -> Stored:
+        """From what another index kept."""
+        return cls(
+            kept.item,
+            to_us(kept.first_seen_at),
+            {wording_digest(w).hex(): _close(w) for w in kept.wordings},
+            {str(to_us(at)): [c.reposts, c.comments, c.likes, c.views] for at, c in kept.counts},
+        )
+
+    def kept(self) -> Kept:
+        """For another index."""
+        wordings = tuple(map(_open, self.wordings.values()))
+        return Kept(self.item, self.first_seen_at, wordings, tuple(self.counts()))
+
+    def joined(self, kept: Kept) -> Stored:
+        """With what another index kept of the same post."""
+        other, again = Stored.of(kept), self.again(kept.item)
+        chosen = wording_digest(again.item).hex()
+        wordings = other.wordings | again.wordings
+        wordings.pop(chosen, None)
+        return Stored(
+            again.item,
+            min(again.seen, other.seen),
+            wordings,
+            other.series | again.series,
+            self.where,
+        )
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Stored:

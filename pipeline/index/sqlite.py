@@ -12,13 +12,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.index import sqlite_rows as rows
-from pipeline.index.base import Bar, Facet, Hit, Query, Step
+from pipeline.index.base import Bar, Facet, Hit, Kept, Query, Step
 from pipeline.index.codes import (
     EVERYWHERE,
     MIX_FACETS,
@@ -213,6 +213,44 @@ class SqliteIndex:
             dropped += len(found)
             if len(found) < BATCH:
                 return dropped
+
+    def kept(self, post_ids: Sequence[str]) -> list[Kept]:
+        """Posts with everything kept about them; unknown ids are left out."""
+        found: list[Kept] = []
+        for start in range(0, len(post_ids), BATCH):
+            with self._db.snapshot() as conn:
+                for row in rows.load(conn, post_ids[start : start + BATCH]).values():
+                    bodies = conn.execute(
+                        "SELECT body FROM post_version WHERE id = ?", (row.id,)
+                    ).fetchall()
+                    counts = conn.execute(
+                        "SELECT at, reposts, comments, likes, views FROM post_counts"
+                        " WHERE id = ? ORDER BY at",
+                        (row.id,),
+                    ).fetchall()
+                    found.append(
+                        Kept(
+                            row.item,
+                            from_us(row.seen),
+                            tuple(unpack(body) for (body,) in bodies),
+                            tuple((from_us(at), Counts(*c)) for at, *c in counts),
+                        )
+                    )
+        return found
+
+    def restore(self, posts: Sequence[Kept]) -> None:
+        """Take in what another index kept. Idempotent; what is newer here stays."""
+        now = datetime.now(UTC)
+        for kept in posts:
+            fetched = replace(kept.item.post, fetched_at=kept.first_seen_at)
+            first = replace(kept.item, post=fetched) if not kept.wordings else None
+            self.put([*([first] if first else []), *kept.wordings, kept.item], now)
+            for at, counts in kept.counts:
+                counted = replace(kept.item.post, counts=counts, counted_at=at)
+                self.put([replace(kept.item, post=counted)], now)
+
+    def refresh(self) -> None:
+        """Nothing to do: a write is visible when it returns."""
 
     def close(self) -> None:
         self._db.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,6 +25,17 @@ CREATE INDEX IF NOT EXISTS seen_posts_noted ON seen_posts (noted);
 State = tuple[int, bytes, str]  # fetched (microseconds), digest of the text, counts
 
 
+Remembered = tuple[str, int, bytes, str, int]
+"""Post id, fetched, digest of the text, counts, noted: times in microseconds."""
+
+_UPSERT = (
+    "INSERT INTO seen_posts (id, fetched, text, counts, noted) VALUES (?,?,?,?,?)"
+    " ON CONFLICT (id) DO UPDATE SET fetched = excluded.fetched,"
+    " text = excluded.text, counts = excluded.counts, noted = excluded.noted"
+    " WHERE excluded.fetched >= fetched"
+)
+
+
 class SeenPosts(Protocol):
     """The door's memory, in whatever store."""
 
@@ -33,6 +44,8 @@ class SeenPosts(Protocol):
     def remember(self, posts: Sequence[Post], now: datetime) -> None: ...
 
     def forget_before(self, before: datetime) -> int: ...
+
+    def restore(self, rows: Sequence[Remembered]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -67,13 +80,7 @@ class Seen:
         rows = [(post.id, *state_of(post), noted) for post in posts]
         for start in range(0, len(rows), _PAGE):
             with self._db.write() as conn:
-                conn.executemany(
-                    "INSERT INTO seen_posts (id, fetched, text, counts, noted) VALUES (?,?,?,?,?)"
-                    " ON CONFLICT (id) DO UPDATE SET fetched = excluded.fetched,"
-                    " text = excluded.text, counts = excluded.counts, noted = excluded.noted"
-                    " WHERE excluded.fetched >= fetched",
-                    rows[start : start + _PAGE],
-                )
+                conn.executemany(_UPSERT, rows[start : start + _PAGE])
 
     def forget_before(self, before: datetime) -> int:
         """Retention: forget posts last noted before; returns how many."""
@@ -89,6 +96,26 @@ class Seen:
             gone += removed
             if removed < _PAGE:
                 return gone
+
+    def states(self) -> Iterator[Remembered]:
+        """Everything remembered, in pages, for another memory."""
+        last = ""
+        while True:
+            with self._db.read() as conn:
+                rows = conn.execute(
+                    "SELECT id, fetched, text, counts, noted FROM seen_posts WHERE id > ?"
+                    " ORDER BY id LIMIT ?",
+                    (last, _PAGE),
+                ).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def restore(self, rows: Sequence[Remembered]) -> None:
+        """Take in what another memory held; what is newer here stays. Raises: EngineDown."""
+        with self._db.write() as conn:
+            conn.executemany(_UPSERT, rows)
 
     def close(self) -> None:
         self._db.close()

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from pipeline.domain.post import Post
 from pipeline.errors import EngineDown
 from pipeline.posts_db import to_us
-from pipeline.store.seen import Novelty, State, compare, state_of
+from pipeline.store.seen import Novelty, Remembered, State, compare, state_of
 from pipeline.store.sql import make_engine
 
 _PAGE = 500
@@ -74,11 +74,14 @@ class SqlSeen:
             state = state_of(post)
             if post.id not in latest or state[0] >= latest[post.id][0]:
                 latest[post.id] = state
-        rows = [
-            {"id": id_, "fetched": fetched, "text": text, "counts": counts, "noted": noted}
-            for id_, (fetched, text, counts) in sorted(latest.items())  # one order: no deadlocks
-        ]
-        for start in range(0, len(rows), _PAGE):
+        self.restore([(id_, *state, noted) for id_, state in latest.items()])
+
+    def restore(self, rows: Sequence[Remembered]) -> None:
+        """Keep these states; what is newer here stays. Raises: EngineDown."""
+        names = ("id", "fetched", "text", "counts", "noted")
+        ordered = sorted(rows)  # one order: two crawlers never wait for each other in a ring
+        for start in range(0, len(ordered), _PAGE):
+            part = [dict(zip(names, row, strict=True)) for row in ordered[start : start + _PAGE]]
             new = insert(seen_posts)
             upsert = new.on_conflict_do_update(
                 index_elements=["id"],
@@ -87,7 +90,7 @@ class SqlSeen:
             )
             try:
                 with self._engine.begin() as conn:
-                    conn.execute(upsert, rows[start : start + _PAGE])
+                    conn.execute(upsert, part)
             except DBAPIError as error:
                 raise _down(error) from error
 
