@@ -8,6 +8,7 @@ from typing import Any
 
 from nlp.heads import HEADS, chosen_labels, probabilities
 from nlp.kernel import Kernel
+from nlp.levels import at_level
 from nlp.training.labelled import LabelledText, read_files
 
 _PARTS = {
@@ -74,6 +75,34 @@ def known_failures(kernel: Kernel) -> list[str]:
         if wrong:
             lines.append(f"- {row.text} — {'; '.join(wrong)}")
     return lines
+
+
+def _thresholds(card: dict[str, Any]) -> list[str]:
+    """What each threshold gives on real posts that the model had not seen."""
+    curves = card.get("curves")
+    if not curves:
+        return []
+    given = card["thresholds"]
+    levels = {f"unsure.{name}": (f"{name} unsure below", p) for name, p in given["unsure"].items()}
+    levels["irrelevant"] = ("relevant: P(irrelevant) below", given["irrelevant"])
+    levels["help"] = ("help from", given["help"])
+    rows = []
+    for name, (said, level) in levels.items():
+        found = at_level(curves.get(name, []), level)
+        cells = " | ".join("" if value is None else f"{value:.3f}" for value in found)
+        rows.append(f"| {said} | {level:.3f} | {cells} |")
+    return [
+        "## Thresholds",
+        "",
+        "On real posts, in cross-validation: precision and recall of *unsure* as a sign of a",
+        "mistake, of passing as a sign of relevance, of *help* as a sign of a call; and the share",
+        "of posts. 19 levels of each are on the card inside the model; all are settings.",
+        "",
+        "| threshold | level | precision | recall | share |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *rows,
+        "",
+    ]
 
 
 def _parts(scored: dict[str, Any]) -> list[str]:
@@ -227,7 +256,7 @@ def write_card(path: Path, card: dict[str, Any], failures: list[str] | None = No
         )
     unsure = ", ".join(f"{name} < {p:.2f}" for name, p in card["thresholds"]["unsure"].items())
     lines += ["", f"A head answers *unsure* below: {unsure}.", ""]
-    lines += [*_second_tier(card), *_confusions(card), _ERRORS, _LIMITS]
+    lines += [*_thresholds(card), *_second_tier(card), *_confusions(card), _ERRORS, _LIMITS]
     if failures is not None:
         lines += ["## Known failures, on examples of our own writing", "", *failures, ""]
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from nlp.annotator import own_levels
+from nlp.levels import at_level
 from pipeline.claim_thresholds import Kept
 from pipeline.clock import BEIJING
 from pipeline.desk import labels
@@ -91,23 +91,6 @@ def thresholds(
             )
         )
     return found
-
-
-def at_level(
-    curve: Sequence[Sequence[float]], level: float
-) -> tuple[float | None, float | None, float | None]:
-    """Precision, recall and share at a level, between the measured ones by a straight line;
-    None outside them. ``curve``: ``[level, precision, recall, share]``, levels rising.
-
-    >>> at_level([[0.1, 0.5, 0.9, 0.3], [0.2, 0.7, 0.7, 0.1]], 0.15)
-    (0.6, 0.8, 0.2)
-    """
-    for low, high in pairwise(curve):
-        if low[0] <= level <= high[0]:
-            part = (level - low[0]) / (high[0] - low[0])
-            p, r, s = (round(a + part * (b - a), 6) for a, b in zip(low[1:], high[1:], strict=True))
-            return p, r, s
-    return None, None, None
 
 
 def disputed(conn: Connection) -> list[Standing]:

@@ -93,7 +93,8 @@ def test_a_trained_model_annotates_and_has_learned(files: list[Path], trained: P
 
 def test_the_card_tells_data_scores_and_limits(trained: Path) -> None:
     card = trained.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
-    for part in ("## Data", "smp2020_usual", "cross-validation", "## Limits", "2026-11-24"):
+    parts = ("## Data", "smp2020_usual", "cross-validation", "## Limits", "2026-11-24")
+    for part in (*parts, "## Thresholds"):
         assert part in card
 
 
