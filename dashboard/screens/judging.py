@@ -224,7 +224,8 @@ def thresholds(visit: Visit) -> None:
     )
     widgets.title(
         "阈值",
-        "在 tingfeng.toml 的 thresholds 中改（求助在 rules.toml），重启生效；数字来自交叉验证",
+        "在 tingfeng.toml 的 thresholds 中改（求助在 rules.toml），重启生效；数字来自交叉验证"
+        + ("，属于按更正调整之前的模型" if "adapted" in card else ""),
     )
     widgets.table(
         ("阈值", "现值", "模型建议", "此值在真实帖文上"),
