@@ -555,6 +555,27 @@ def model_list(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
     _report(models.listed(build(settings_of(config))), as_json)
 
 
+@app.command()
+def migrate(
+    what: Annotated[str, typer.Argument(help="embedded-to-distributed")],
+    old: Annotated[Path, typer.Option("--from", help="the embedded folder")],
+    config: Config = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Move one machine's data to the three servers; the old folder is only read.
+
+    Posts, events, cases, audit; counts and the audit chain are checked. It may be run again after
+    a failure. Example: tingfeng migrate embedded-to-distributed --from var --config /srv/tingfeng
+    """
+    from pipeline.commands.migrating import embedded_to_distributed
+
+    if what != "embedded-to-distributed":
+        raise SettingsError(f"cannot migrate {what!r}; there is embedded-to-distributed")
+    rows = list(embedded_to_distributed(settings_of(old), settings_of(config)))
+    _report(rows, as_json)
+    raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
+
+
 By = Annotated[str, typer.Option("--by", help="account of the person who decides")]
 Reason = Annotated[str, typer.Option("--reason", help="why; it stays in the audit")]
 

@@ -365,6 +365,34 @@ def test_retention_forgets_whole_posts(index: Index) -> None:
     assert index.histogram(Query(), "hour") == []
 
 
+def test_what_one_index_kept_another_takes_in(
+    index: Index, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def version(text: str, minutes: int) -> AnnotatedPost:
+        when = NIGHT + timedelta(minutes=minutes)
+        changes = {
+            "text": text, "fetched_at": when, "counted_at": when, "counts": Counts(likes=minutes),
+        }  # fmt: skip
+        return annotated(1, post_changes=changes, tokens=search_tokens(text))
+
+    source = SqliteIndex(tmp_path_factory.mktemp("source") / "posts.db")
+    source.put([version("大坝垮了", 1)], NIGHT)
+    source.put([version("大坝没事", 9)], NIGHT)
+    source.put([version("大坝没事", 5), annotated(2), annotated(3)], NIGHT)
+    source.mark_gone([annotated(3).post.id], NIGHT)
+    ids = [hit.item.post.id for hit in source.scan(Query())]
+    kept = source.kept([*ids, "unknown"])
+    assert len(kept) == 3
+    index.put([annotated(2)], NIGHT)
+    index.restore(kept)
+    index.restore(kept)
+    assert list(index.scan(Query())) == list(source.scan(Query()))
+    for post_id in ids:
+        assert index.versions(post_id) == source.versions(post_id)
+        assert index.counts_series(post_id) == source.counts_series(post_id)
+    source.close()
+
+
 def test_an_empty_index_answers(index: Index) -> None:
     assert index.search(Query(words="暴雨")) == []
     assert index.count(Query(adcode="4501")) == 0

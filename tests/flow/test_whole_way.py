@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,22 @@ from sqlalchemy import select
 from crawlers.drill.scenario import load_scenario
 from nlp.claims import load_library
 from pipeline.app import App, build
-from pipeline.bus.base import Message, decode_envelope
-from pipeline.bus.codec import decode_annotated
-from pipeline.bus.topics import ALERTS, DESK_FACTS, POSTS_ANNOTATED, POSTS_RAW
+from pipeline.bus.base import decode_envelope
+from pipeline.bus.topics import ALERTS, DESK_FACTS
 from pipeline.desk import alerts, assignments, cases, claims, clarifications, drafts, evidence
 from pipeline.desk import releases as desk_releases
 from pipeline.desk.negative import negative_findings
 from pipeline.desk.review import add_lesson, load_review, write_review
 from pipeline.desk.review_export import to_docx, to_html
 from pipeline.domain.case import CaseStatus
-from pipeline.domain.post import Counts, FetchedPost
 from pipeline.domain.rights import Actor, Role
 from pipeline.errors import DeskError, MissingFields, NotAllowed
 from pipeline.portal.site import Site, publish
 from pipeline.settings import load_settings
-from pipeline.stages.annotate import Annotate
-from pipeline.stages.index import IndexPosts
 from pipeline.stages.relay import Relay
 from pipeline.store import tables as t
 from pipeline.store.sql import verify_audit
-from pipeline.worker import Worker
-
-START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+from tests.flow.night import START, NightClock, play
 
 DUTY = Actor(1, "duty", Role.DUTY)
 LEADER = Actor(2, "leader", Role.LEADER)
@@ -49,16 +43,6 @@ OFFICE = Actor(3, "qxt", Role.OFFICE, office="气象台")
 CHECKER = Actor(4, "checker", Role.CHECKER)
 SECRECY = Actor(5, "secrecy", Role.SECRECY)
 SIGNER = Actor(6, "signer", Role.SIGNER)
-
-
-class NightClock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.at = START
-
-    def now(self) -> datetime:
-        return self.at
 
 
 @pytest.fixture(scope="module")
@@ -74,45 +58,6 @@ def app(tmp_path_factory: pytest.TempPathFactory, clock: NightClock) -> App:
         claims.seed_library(tx, load_library())
     play(app, clock, timedelta(0), timedelta(hours=2, minutes=40))
     return app
-
-
-def play(app: App, clock: NightClock, start: timedelta, end: timedelta) -> int:
-    """The posts of a stretch of the night, through door, annotator, index and detector."""
-    posts = [
-        FetchedPost(
-            source=p.channel,
-            text=p.text,
-            title=p.title or "",
-            published_at=START + p.offset,
-            fetched_at=START + p.offset + timedelta(seconds=30),
-            native_id=p.id,
-            author=p.author,
-            author_kind=p.author_kind,
-            place_hint=p.place_hint or "",
-            repost_of=p.repost_of or "",
-            root=p.root or "",
-            counts=Counts(**p.counts_at(p.offset)),
-        )
-        for p in load_scenario("rainstorm_night").posts
-        if start <= p.offset < end and not p.after_release
-    ]
-    clock.at = START + end
-    result = app.ingest().accept(posts)
-    assert (result.accepted, result.dead) == (len(posts), 0)
-    detector = app.detector()
-
-    def detect(messages: list[Message]) -> None:
-        detector.handle([decode_annotated(m.value) for m in messages])
-
-    stages: tuple[tuple[str, str, Any], ...] = (
-        ("annotate", POSTS_RAW.name, Annotate(app.bus, app.annotator(), clock)),
-        ("index", POSTS_ANNOTATED.name, IndexPosts(app.index, clock)),
-        ("detect", POSTS_ANNOTATED.name, detect),
-    )
-    for name, topic, handler in stages:
-        Worker(app.bus, name, [topic], handler, stage=name, clock=clock).run_once()
-        assert app.bus.lag(name, [topic]) == 0
-    return len(posts)
 
 
 def rows(app: App, table: Any, *where: Any) -> list[dict[str, Any]]:
