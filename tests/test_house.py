@@ -99,12 +99,12 @@ def test_no_pickle_and_no_forbidden_module_names() -> None:
             assert "allow_pickle=True" not in text, path
 
 
-def test_only_app_imports_an_adapter() -> None:
+def test_only_engines_imports_an_adapter() -> None:
     adapters = re.compile(r"from pipeline\.(bus|index)\.(sqlite|kafka|elastic) import")
     for path in (ROOT / "pipeline").rglob("*.py"):
-        if path.name == "app.py" or path.parent.name in {"bus", "index"}:
+        if path.name == "engines.py" or path.parent.name in {"bus", "index"}:
             continue
-        if path.name == "bench.py":
+        if path.name in ("bench.py", "migrating.py"):  # they name one adapter on purpose
             continue
         assert not adapters.search(path.read_text("utf-8")), f"{path} imports an adapter"
 

@@ -191,12 +191,13 @@ def _servers(s: Settings) -> str | None:
     from pipeline import engines
     from pipeline.clock import WallClock
 
-    problems = []
-    for name, is_up in (
-        ("kafka_servers", lambda: engines.open_bus(s, WallClock()).close()),
-        ("elastic_urls", lambda: engines.open_index(s).close()),
-        ("database_url", lambda: _ask(engines.open_store(s))),
-    ):
+    servers: dict[str, Callable[[], None]] = {
+        "kafka_servers": lambda: engines.open_bus(s, WallClock()).close(),
+        "elastic_urls": lambda: engines.open_index(s).close(),
+        "database_url": lambda: _ask(engines.open_store(s)),
+    }
+    problems: list[str] = []
+    for name, is_up in servers.items():
         try:
             is_up()
         except TingfengError as error:
