@@ -6,8 +6,11 @@ imported here when they are asked for, so that the embedded profile runs without
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.bus.base import Bus
 from pipeline.bus.sqlite import SqliteBus
+from pipeline.bus.topics import POSTS_ANNOTATED, TOPICS
 from pipeline.clock import Clock
 from pipeline.errors import SettingsError
 from pipeline.index.base import Index
@@ -15,6 +18,10 @@ from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
 from pipeline.store.seen import Seen, SeenPosts
 from pipeline.store.sql import Store, postgres_url, sqlite_url
+
+ONE_ORDER = replace(POSTS_ANNOTATED, partitions=1)
+"""Detection reads posts in one order, as the embedded bus gives it; partitions have none between
+them. One is enough for several thousand posts a second (docs/scaling.md)."""
 
 
 def open_bus(settings: Settings, clock: Clock) -> Bus:
@@ -33,8 +40,10 @@ def open_bus(settings: Settings, clock: Clock) -> Bus:
     return KafkaBus(
         settings.kafka_servers,
         clock=clock,
-        prefix=settings.prefix,
+        prefix=f"{settings.prefix}." if settings.prefix else "",
         replication=settings.kafka_replication,
+        topics=TOPICS | {ONE_ORDER.name: ONE_ORDER},
+        lease_s=settings.lease_seconds,
     )
 
 
@@ -48,7 +57,7 @@ def open_index(settings: Settings) -> Index:
         raise _not_installed(missing) from missing
     return ElasticIndex(
         settings.elastic_urls,
-        prefix=settings.prefix,
+        prefix=settings.prefix or "tingfeng",
         user=settings.elastic_user,
         password=settings.elastic_password.get_secret_value(),
         shards=settings.elastic_shards,

@@ -44,9 +44,9 @@ class Settings(BaseSettings):
         description="distributed: PostgreSQL, as postgresql://user:password@10.0.0.3/tingfeng",
     )
     prefix: str = Field(
-        "tingfeng",
-        pattern="^[a-z][a-z0-9-]{0,30}$",
-        description="distributed: first part of topic and index names",
+        "",
+        pattern="^([a-z][a-z0-9-]{0,30})?$",
+        description="distributed: stands before topic and index names, where servers are shared",
     )
     home: Path = Field(Path("var"), description="folder of the databases, keys, logs, portal pages")
     bureau: str = Field("南宁市气象局", description="issuing office on releases and screens")
