@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -107,9 +107,18 @@ class Bus(Protocol):
         """Join a group. A new group starts at the oldest kept message."""
 
     def read(
-        self, topic: str, *, since: datetime | None = None, limit: int | None = None
+        self,
+        topic: str,
+        *,
+        since: datetime | None = None,
+        start: Mapping[int, int] | None = None,
+        limit: int | None = None,
     ) -> Iterable[Message]:
-        """Kept messages from the oldest (or from ``since``), outside any group: for replay."""
+        """Kept messages from the oldest on, outside any group: for replay.
+
+        ``since``: only those published then or later. ``start``: partition -> first offset; a
+        partition that is not named begins at its oldest message.
+        """
 
     def lag(self, group: str, topics: Sequence[str]) -> int:
         """Messages of these topics that the group has not committed, >= 0."""

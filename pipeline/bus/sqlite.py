@@ -107,12 +107,17 @@ class SqliteBus:
         return SqliteConsumer(self._db, group, lanes, leases)
 
     def read(
-        self, topic: str, *, since: datetime | None = None, limit: int | None = None
+        self,
+        topic: str,
+        *,
+        since: datetime | None = None,
+        start: Mapping[int, int] | None = None,
+        limit: int | None = None,
     ) -> Iterator[Message]:
         """Kept messages in the order of publishing; pages of 500, no cursor stays open."""
         lanes = {lane: (topic, part) for part, lane in enumerate(self.lanes(topic))}
-        start = to_us(since) if since is not None else None
-        position = dict.fromkeys(lanes, 0)
+        earliest = to_us(since) if since is not None else None
+        position = {lane: (start or {}).get(part, 0) for lane, (_, part) in lanes.items()}
         left = limit
         while left is None or left > 0:
             with self._db.read() as conn:
@@ -121,7 +126,7 @@ class SqliteBus:
                 return
             for lane, message in page:
                 position[lane] = message.offset + 1
-                if start is not None and to_us(message.at) < start:
+                if earliest is not None and to_us(message.at) < earliest:
                     continue
                 yield message
                 if left is not None:
