@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import delete, insert
 
 from pipeline.app import App
 from pipeline.errors import StoreBusy
+from pipeline.settings import Settings
 from pipeline.store import tables as t
 
 log = structlog.get_logger("beats")
 
+Figures = Callable[[], Mapping[str, Any]]
 
-def beat(app: App, part: str, lag: int = 0, note: str = "") -> None:
+GONE_AFTER = timedelta(minutes=10)  # one of several that was silent for so long was replaced
+
+
+def part_name(settings: Settings, part: str) -> str:
+    """Under which name a part beats: one of several adds its host, as ``annotate@5f0c2``."""
+    return f"{part}@{socket.gethostname()[:20]}" if settings.one_of_several else part
+
+
+def beat(
+    app: App, part: str, lag: int = 0, note: str = "", figures: Mapping[str, Any] | None = None
+) -> None:
     """Say that a part is alive. A lost beat is no reason to stop."""
-    now = app.now()
+    now, h = app.now(), t.heartbeats
+    family, several, _host = part.partition("@")
+    row = {"part": part, "at": now, "lag": lag, "note": note, "figures": dict(figures or {})}
     try:
         with app.store.begin(now) as tx:
-            tx.conn.execute(delete(t.heartbeats).where(t.heartbeats.c.part == part))
-            tx.conn.execute(
-                insert(t.heartbeats), {"part": part, "at": now, "lag": lag, "note": note}
-            )
+            tx.conn.execute(delete(h).where(h.c.part == part))
+            tx.conn.execute(insert(h), row)
+            if several:
+                others = h.c.part.startswith(f"{family}@", autoescape=True)
+                tx.conn.execute(delete(h).where(others, h.c.at < now - GONE_AFTER))
     except StoreBusy as error:
         log.warning("heartbeat skipped", part=part, error=str(error))
 
 
 class Beats:
-    """At most one beat every few seconds, whoever asks."""
+    """At most one beat every few seconds, whoever asks.
+
+    ``figures``: what the part counted since its start, for the metrics. The file
+    ``beats/<part>`` in the data folder is touched too: a container's health check looks at its
+    age, so that a database that is down does not make every part look ill.
+    """
 
     def __init__(
         self,
@@ -40,14 +64,20 @@ class Beats:
         every_s: float = 3.0,
         *,
         note: Callable[[], str] = lambda: "",
+        figures: Figures = dict,
     ) -> None:
-        self.app, self.part, self.every_s, self.note = app, part, every_s, note
+        self.app, self.every_s, self.note, self.figures = app, every_s, note, figures
+        self.part = part_name(app.settings, part)
+        self._file = app.settings.home / "beats" / self.part
         self._last = 0.0
 
     def __call__(self, lag: int = 0, note: str = "") -> None:
         if time.monotonic() - self._last >= self.every_s:
             self._last = time.monotonic()
-            beat(self.app, self.part, lag, note or self.note())
+            with suppress(OSError):  # a full disk
+                self._file.parent.mkdir(exist_ok=True)
+                self._file.touch()
+            beat(self.app, self.part, lag, note or self.note(), self.figures())
 
 
 async def until(stop: threading.Event, ended: asyncio.Event | None = None) -> None:

@@ -18,14 +18,14 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import delete, func, select
 
 from pipeline import engines
 from pipeline.app import App, build, rule_file
-from pipeline.beats import Beats, until
+from pipeline.beats import Beats, Figures, until
 from pipeline.bus.base import Message
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
 from pipeline.clock import DrillClock
@@ -129,6 +129,10 @@ def annotate_part(app: App, stop: threading.Event) -> None:
 
     beats, looked, told = Beats(app, "annotate", note=note), Every(1), Every(60)
 
+    def figures() -> dict[str, Any]:
+        counted = asdict(second.counters) if second is not None else {}
+        return {"model": annotator.model_version, **counted}
+
     def beat(lag: int, why: str) -> None:
         if second is not None and looked.is_due():
             second.see_backlog(max(lag, app.bus.lag("detect", [POSTS_ANNOTATED.name])))
@@ -139,7 +143,10 @@ def annotate_part(app: App, stop: threading.Event) -> None:
     try:
         if second is not None:
             second.warm_up()
-        work(app, stop, "annotate", POSTS_RAW.name, stage, batch, beat)
+        work(
+            app, stop, "annotate", POSTS_RAW.name, stage, batch,
+            beats=beats, on_beat=beat, figures=figures,
+        )  # fmt: skip
     finally:
         if second is not None:
             second.close()
@@ -171,13 +178,16 @@ def work(
     topic: str,
     handler: Callable[[Sequence[Message]], None],
     batch: int,
-    beats: Callable[[int, str], None] | None = None,
+    *,
+    beats: Beats | None = None,
+    on_beat: Callable[[int, str], None] | None = None,
+    figures: Figures = dict,
 ) -> None:
-    """Run a worker until ``stop``."""
+    """Run a worker until ``stop``. ``figures``: what it counts besides its messages."""
     beats = beats or Beats(app, stage)
     gc.collect()
     gc.freeze()  # the model and the memory of events are not garbage; do not look at them again
-    Worker(
+    worker = Worker(
         app.bus,
         stage,
         [topic],
@@ -186,8 +196,10 @@ def work(
         batch=batch,
         dead_share_limit=app.settings.dead_share_limit,
         clock=app.clock,
-        on_beat=beats,
-    ).run(stop)
+        on_beat=on_beat or beats,
+    )
+    beats.figures = lambda: {**worker.figures(), **figures()}
+    worker.run(stop)
 
 
 def desk_part(app: App, stop: threading.Event) -> None:

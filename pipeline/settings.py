@@ -32,6 +32,13 @@ class Settings(BaseSettings):
     kafka_replication: int = Field(
         1, ge=1, le=5, description="distributed: copies of every message; 3 with three brokers"
     )
+    kafka_partitions: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="distributed: partitions of posts.raw; more let several annotate workers share "
+        "the work and give up the order between posts",
+    )
     elastic_urls: tuple[str, ...] = Field(
         (), description="distributed: addresses of Elasticsearch 8, as https://10.0.0.2:9200"
     )
@@ -110,6 +117,14 @@ class Settings(BaseSettings):
         0.05, gt=0, le=1, description="notice when label mix or words moved by more bits"
     )
     annotate_batch: int = Field(500, ge=1, le=5000, description="posts judged in one pass")
+    one_of_several: bool = Field(
+        False,
+        description="true for each of several processes of one part; hosts' names tell them apart",
+    )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="bearer token that /metrics asks for; empty = only this machine may read it",
+    )
     lease_seconds: float = Field(
         10, gt=0, description="a silent worker loses its partitions after so many seconds"
     )

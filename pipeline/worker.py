@@ -9,6 +9,7 @@ letters. Handlers are idempotent, so handling a half twice does no harm.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ class Worker:
         self.stage = stage
         self.handled = 0
         self.buried = 0
+        self.busy_s = 0.0
         self._bus = bus
         self._group = group
         self._topics = tuple(topics)
@@ -68,6 +70,10 @@ class Worker:
         self._beat = on_beat or (lambda _lag, _note: None)
         self._last_error = ""
         self._lag = 0
+
+    def figures(self) -> dict[str, float]:
+        """Since the start: messages ``handled`` and ``buried``, seconds spent in the handler."""
+        return {"handled": self.handled, "buried": self.buried, "busy_s": round(self.busy_s, 3)}
 
     def run(self, stop: threading.Event, *, poll_s: float = 1.0) -> None:
         """Work until ``stop`` is set. Raises: StageStopped when too much is refused."""
@@ -115,12 +121,15 @@ class Worker:
         if not messages:
             return 0
         done: list[Message] = []
+        began = time.monotonic()
         try:
             self._handle(messages, done)
         except (NotNow, StageStopped):
             if done:
                 consumer.commit(done)
             raise
+        finally:
+            self.busy_s += time.monotonic() - began
         consumer.commit(done)
         return len(messages)
 

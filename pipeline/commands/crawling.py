@@ -186,6 +186,7 @@ def crawl_part(app: App, stop: threading.Event) -> None:
     async def crawl() -> None:
         ended = asyncio.Event()
         watcher = asyncio.create_task(until(stop, ended))
+        alive = asyncio.create_task(_keep_beating(recorder.beats))
         await crawl_forever(
             sources,
             Door(app),
@@ -196,8 +197,16 @@ def crawl_part(app: App, stop: threading.Event) -> None:
             speed=speed,
         )
         await watcher
+        alive.cancel()
 
     asyncio.run(crawl())
+
+
+async def _keep_beating(beats: Beats) -> None:
+    """Visits may lie minutes apart; a crawler that waits for the next one is not silent."""
+    while True:
+        await asyncio.to_thread(beats)
+        await asyncio.sleep(beats.every_s)
 
 
 def crawl_round(settings: Settings) -> Iterator[dict[str, Any]]:

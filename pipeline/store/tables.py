@@ -711,6 +711,7 @@ heartbeats = Table(  # every machine part says when it last moved
     Column("at", Utc, nullable=False),
     Column("lag", Integer, nullable=False, default=0),
     Column("note", Text, nullable=False, default=""),
+    Column("figures", JSON, nullable=False, default=dict, server_default="{}"),  # since its start
 )
 
 meta = Table(
