@@ -3,16 +3,20 @@
     uvicorn.run(make_app(build(settings)), host=settings.host, port=settings.port)
 
 Everything but the login pages, the portal and ``/healthz`` needs a session: a page without one
-is sent to ``/login``, anything else gets 401, a websocket 403. Inside, every rerun looks the
+is sent to ``/login``, anything else gets 401, a websocket 403. ``/metrics`` is for Prometheus: with
+the token of the settings, or without one from this machine only. Inside, every rerun looks the
 session up again, because a websocket outlives a revoked role.
 """
 
 from __future__ import annotations
 
 import gc
+import hmac
 from collections.abc import Iterable
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,6 +35,7 @@ from dashboard import board, theme  # board: what is heavy is loaded before the 
 from dashboard.auth import SID, Auth
 from dashboard.context import Desk, Parts, install
 from pipeline.errors import NotNow
+from pipeline.metrics import CONTENT_TYPE, Scrape
 
 log = structlog.get_logger("board")
 
@@ -38,6 +43,8 @@ SCRIPT = Path(__file__).with_name("app.py")
 OPEN_PATHS = ("/login", "/logout", "/password", "/healthz", "/theme")
 OPEN_TREES = ("/portal/", "/assets/")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+METRICS = "/metrics"
+PROXY_MARKS = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 CSP = "; ".join(
     (
@@ -66,9 +73,12 @@ HEADERS = (
 class Gate:
     """Lets in whom we know, to the host names we answer to. Pure ASGI: websockets pass here too."""
 
-    def __init__(self, app: ASGIApp, auth: Auth, hosts: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, auth: Auth, hosts: Iterable[str], metrics_token: str = ""
+    ) -> None:
         self.app = app
         self.auth = auth
+        self.metrics_token = metrics_token
         self.hosts = frozenset((*LOCAL_HOSTS, *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +87,9 @@ class Gate:
             return
         headers = {k.lower(): v.decode("latin-1") for k, v in scope["headers"]}
         host = headers.get(b"host", "")
+        if scope["path"] == METRICS and scope["type"] == "http":
+            await self._metrics(scope, receive, send, headers)
+            return
         if _name(host) not in self.hosts:
             await _refuse(
                 scope, receive, send, 400, "未知的主机名：请联系系统管理员设置 allowed_hosts"
@@ -108,6 +121,23 @@ class Gate:
             await RedirectResponse(target, status_code=303)(scope, receive, send)
         else:
             await self.app(scope, receive, _with_headers(send))
+
+    async def _metrics(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, str]
+    ) -> None:
+        """Prometheus reaches us by any name, so its token stands for the check of the host."""
+        token = self.metrics_token
+        if token:
+            given = headers.get(b"authorization", "")
+            if not hmac.compare_digest(given.encode("latin-1"), f"Bearer {token}".encode()):
+                await _refuse(scope, receive, send, 401, "metrics_token is asked for, as Bearer")
+                return
+        elif not _is_from_here(scope, headers):
+            await _refuse(
+                scope, receive, send, 403, "only this machine may read this; or set metrics_token"
+            )
+            return
+        await self.app(scope, receive, _with_headers(send))
 
     async def _send_away(
         self, scope: Scope, receive: Receive, send: Send, to: str, path: str
@@ -149,6 +179,15 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
+def _is_from_here(scope: Scope, headers: dict[bytes, str]) -> bool:
+    """From this machine, under a local name, and not by way of a proxy that runs on it."""
+    is_local = False
+    with suppress(ValueError):
+        is_local = ip_address((scope["client"] or ("",))[0]).is_loopback
+    named = _name(headers.get(b"host", "")) in LOCAL_HOSTS
+    return is_local and named and not any(mark in headers for mark in PROXY_MARKS)
+
+
 def _same_origin(headers: dict[bytes, str], host: str) -> bool:
     origin = headers.get(b"origin")
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()
@@ -187,6 +226,11 @@ def _routes(desk: Desk, auth: Auth) -> list[BaseRoute]:
         body = '<!doctype html><meta charset="utf-8"><script src="/assets/theme.js"></script>'
         return Response(body, media_type="text/html")
 
+    scrape = Scrape(desk.parts)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(await run_in_threadpool(scrape.text), media_type=CONTENT_TYPE)
+
     desk.settings.portal_dir.mkdir(parents=True, exist_ok=True)
     return [
         Route("/login", auth.login, methods=["GET", "POST"]),
@@ -194,6 +238,7 @@ def _routes(desk: Desk, auth: Auth) -> list[BaseRoute]:
         Route("/password", auth.password, methods=["GET", "POST"]),
         Route("/healthz", healthz),
         Route("/theme", theme_page),
+        Route(METRICS, metrics),
         Route("/assets/{name}", asset),
         Mount("/portal", StaticFiles(directory=desk.settings.portal_dir, html=True)),
     ]
@@ -221,7 +266,14 @@ def make_app(parts: Parts) -> ASGIApp:
     app: Any = st.App(
         SCRIPT,
         routes=_routes(desk, auth),
-        middleware=[Middleware(Gate, auth=auth, hosts=desk.settings.allowed_hosts)],
+        middleware=[
+            Middleware(
+                Gate,
+                auth=auth,
+                hosts=desk.settings.allowed_hosts,
+                metrics_token=desk.settings.metrics_token.get_secret_value(),
+            )
+        ],
         on_script_error=_on_error,
     )
     # Streamlit collects garbage after every rerun; what is loaded by now never becomes garbage,
