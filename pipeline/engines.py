@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipeline.bus.base import Bus
 from pipeline.bus.sqlite import SqliteBus
-from pipeline.bus.topics import POSTS_ANNOTATED, TOPICS
+from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW, TOPICS, Topic
 from pipeline.clock import Clock
 from pipeline.errors import SettingsError
 from pipeline.index.base import Index
@@ -19,9 +19,16 @@ from pipeline.settings import Settings
 from pipeline.store.seen import Seen, SeenPosts
 from pipeline.store.sql import Store, postgres_url, sqlite_url
 
-ONE_ORDER = replace(POSTS_ANNOTATED, partitions=1)
-"""Detection reads posts in one order, as the embedded bus gives it; partitions have none between
-them. One is enough for several thousand posts a second (docs/scaling.md)."""
+
+def _topics(raw_partitions: int) -> dict[str, Topic]:
+    """Topics as the servers hold them.
+
+    Partitions have no order between them, and detection wants the one that the embedded bus gives:
+    ``posts.annotated`` has one, enough for several thousand posts a second (docs/scaling.md).
+    """
+    one_order = replace(POSTS_ANNOTATED, partitions=1)
+    shared = replace(POSTS_RAW, partitions=raw_partitions)
+    return TOPICS | {one_order.name: one_order, shared.name: shared}
 
 
 def open_bus(settings: Settings, clock: Clock) -> Bus:
@@ -42,7 +49,7 @@ def open_bus(settings: Settings, clock: Clock) -> Bus:
         clock=clock,
         prefix=f"{settings.prefix}." if settings.prefix else "",
         replication=settings.kafka_replication,
-        topics=TOPICS | {ONE_ORDER.name: ONE_ORDER},
+        topics=_topics(settings.kafka_partitions),
         lease_s=settings.lease_seconds,
     )
 

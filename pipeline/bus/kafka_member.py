@@ -26,6 +26,7 @@ from pipeline.bus.kafka_cluster import Cluster, behind
 from pipeline.bus.kafka_reader import to_message
 from pipeline.errors import EngineDown, LostLease
 
+_JOIN_S = 1.0  # and while it joins: shorter polls can cut the second round of joining for ever
 _ROUND_S = 0.1  # the least time a poll takes when nothing comes: a broker's answer
 _ALIVE_S = 2.0  # how often a member to whom nothing comes asks whether the brokers are there
 _LEAVE_MS = 2000
@@ -77,7 +78,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def poll(self, limit: int = 500, timeout_s: float = 1.0) -> list[Message]:
         """Up to ``limit`` messages, those of several partitions merged by time."""
-        until = time.monotonic() + max(timeout_s, _ROUND_S)
+        least_s = _ROUND_S if self._has_joined() else _JOIN_S
+        until = time.monotonic() + max(timeout_s, least_s)
         with self._cluster.errors():
             while (left := until - time.monotonic()) > 0:
                 if self._rewind:

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
-from sqlalchemy import text as sql
 
 from pipeline import engines
 from pipeline.bus.sqlite import SqliteBus
@@ -25,7 +24,7 @@ from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
 from pipeline.store import tables as t
 from pipeline.store.seen import Seen
-from pipeline.store.sql import ChainReport, Store, sqlite_url, verify_audit
+from pipeline.store.sql import ChainReport, Store, continue_counters, sqlite_url, verify_audit
 from pipeline.supervisor import RunLock
 
 PAGE = 500
@@ -93,7 +92,7 @@ def _desk(source: Store, target: Store) -> Iterator[dict[str, Any]]:
             if _is_empty(tx.conn):
                 for table in t.metadata.sorted_tables:
                     _copy(conn, tx.conn, table)
-                _set_counters(tx.conn)
+                continue_counters(tx.conn)
             elif _head(tx.conn) != chain.head:
                 raise SettingsError(
                     "the new database holds other data; name an empty one in database_url"
@@ -116,21 +115,6 @@ def _copy(here: Connection, there: Connection, table: Table) -> None:
     rows = here.execute(select(table)).mappings()
     while part := [dict(row) for row in rows.fetchmany(PAGE)]:
         there.execute(insert(table), part)
-
-
-def _set_counters(conn: Connection) -> None:
-    """PostgreSQL's counters do not see numbers that were written with the row."""
-    if conn.dialect.name != "postgresql":
-        return
-    for table in t.metadata.sorted_tables:
-        key = list(table.primary_key.columns)
-        if len(key) == 1 and key[0].autoincrement is True:
-            last = conn.execute(select(func.max(key[0]))).scalar()
-            if last is not None:
-                conn.execute(
-                    sql("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"),
-                    {"table": table.name, "column": key[0].name, "last": last},
-                )
 
 
 def _posts(here: SqliteIndex, there: Index) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Integer, cast, func, insert, select, update
 
 from pipeline.bus.topics import DESK_FACTS
 from pipeline.clock import BEIJING
@@ -326,7 +326,7 @@ def _figures(
         )
     )
     judged = conn.execute(
-        select(func.count(), func.sum(t.alerts.c.useful)).where(
+        select(func.count(), func.sum(cast(t.alerts.c.useful, Integer))).where(
             t.alerts.c.event_id == (case["event_id"] or "-"), t.alerts.c.useful.is_not(None)
         )
     ).one()

@@ -194,6 +194,22 @@ class Store:
         self.engine.dispose()
 
 
+def continue_counters(conn: Connection) -> None:
+    """Let numbers go on after the last row: PostgreSQL's counters do not see rows that were
+    written with their number. Nothing to do on SQLite."""
+    if conn.dialect.name != "postgresql":
+        return
+    for table in t.metadata.sorted_tables:
+        key = list(table.primary_key.columns)
+        if len(key) == 1 and key[0].autoincrement is True:
+            last = conn.execute(select(func.max(key[0]))).scalar()
+            if last is not None:
+                conn.execute(
+                    sql("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"),
+                    {"table": table.name, "column": key[0].name, "last": last},
+                )
+
+
 @contextmanager
 def _engine_errors(url: str) -> Iterator[None]:
     try:

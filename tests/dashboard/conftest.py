@@ -23,8 +23,8 @@ from pipeline.domain.rules import load_rules
 from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import load_settings
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, sqlite_url
 from tests.dashboard import seed
+from tests.stores import copy_store, open_store
 
 SCRIPT = Path(context.__file__).with_name("app.py")
 NIGHT = datetime(2026, 11, 24, 8, 10, tzinfo=UTC)
@@ -51,7 +51,7 @@ def build(home: Path, clock: Any) -> Parts:
     return Parts(
         settings=settings,
         clock=clock,
-        store=Store(sqlite_url(settings.desk_db)),
+        store=open_store(settings.desk_db),
         bus=SqliteBus(settings.posts_db, clock=clock),
         index=SqliteIndex(settings.posts_db),
         rules=load_desk_rules(DEFAULTS / "deadlines.toml"),
@@ -93,7 +93,8 @@ def close(parts: Parts) -> None:
 @pytest.fixture
 def parts(night: Path, tmp_path: Path) -> Iterator[Parts]:
     home = tmp_path / "home"
-    shutil.copytree(night, home)
+    shutil.copytree(night, home, ignore=shutil.ignore_patterns("desk.db*"))
+    copy_store(night / "desk.db", home / "desk.db")
     made = build(home, seed.StandingClock(NIGHT))
     context.install(made)
     yield made

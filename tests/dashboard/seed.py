@@ -22,7 +22,7 @@ from pipeline.domain.event import bucket_of, event_id
 from pipeline.domain.post import AnnotatedPost, Counts, Post, post_id
 from pipeline.domain.rights import Actor, Role
 from pipeline.store import tables as t
-from pipeline.store.sql import Store
+from pipeline.store.sql import Store, continue_counters
 
 PASSWORD = "Yongjiang-2026-rain"
 _HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -245,6 +245,7 @@ def fill(store: Store, index: Any, now: datetime, home: Path, rules: Any) -> Non
         _sources(tx.conn, now)
         _claims(tx.conn, now)
         _help(tx.conn, now)
+        continue_counters(tx.conn)
     posts: list[AnnotatedPost] = []
     rng = random.Random(7)
     for matter in MATTERS:

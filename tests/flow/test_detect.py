@@ -16,8 +16,9 @@ from pipeline.domain.routing import load_routes
 from pipeline.domain.rules import load_levels, load_rules
 from pipeline.stages.detect import Detector
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, sqlite_url
+from pipeline.store.sql import Store
 from tests.flow.annotated import START, night
+from tests.stores import open_store
 
 DEFAULTS = Path(__file__).parents[2] / "pipeline" / "defaults"
 
@@ -34,7 +35,7 @@ class Clock:
 
 
 def make_store(path: Path) -> Store:
-    store = Store(sqlite_url(path))
+    store = open_store(path)
     store.create()
     return store
 

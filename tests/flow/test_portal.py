@@ -18,7 +18,8 @@ from sqlalchemy import insert, update
 
 from pipeline.portal.site import Site, canonical, publish, slug_of
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, sqlite_url
+from pipeline.store.sql import Store
+from tests.stores import open_store
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 SITE = Site(bureau="南宁市气象局", url="https://example.org/portal")
@@ -64,7 +65,7 @@ CLAIM_REVIEW = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(sqlite_url(tmp_path / "desk.db"))
+    store = open_store(tmp_path / "desk.db")
     store.create()
     with store.begin(NOW) as tx:
         tx.conn.execute(insert(t.cases), CASE)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from pipeline.domain.warning import OfficialWarning
 from pipeline.stages.warnings import store_warnings
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, sqlite_url
+from tests.stores import open_store
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LISTED = OfficialWarning(
@@ -29,7 +29,7 @@ LISTED = OfficialWarning(
 
 
 def test_the_second_source_adds_the_end_and_never_takes_it_away(tmp_path: Path) -> None:
-    store = Store(sqlite_url(tmp_path / "desk.db"))
+    store = open_store(tmp_path / "desk.db")
     store.create()
     full = replace(LISTED, expires_at=AT + timedelta(hours=3))
     for warning in (LISTED, full, LISTED, replace(full, expires_at=AT + timedelta(hours=9))):

@@ -23,7 +23,8 @@ from pipeline.channels import ChannelFailed, failure_of, parts_of
 from pipeline.errors import SettingsError
 from pipeline.notify import TRIES, Notifier, Receivers, load_receivers
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, sqlite_url
+from pipeline.store.sql import Store
+from tests.stores import open_store
 
 DEFAULTS = Path(__file__).parents[3] / "pipeline" / "defaults"
 NOW = datetime(2026, 10, 18, 12, 0, tzinfo=UTC)
@@ -31,7 +32,7 @@ NOW = datetime(2026, 10, 18, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(sqlite_url(tmp_path / "desk.db"))
+    made = open_store(tmp_path / "desk.db")
     made.create()
     yield made
     made.close()

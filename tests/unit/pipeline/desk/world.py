@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,8 @@ from sqlalchemy import func, insert, select
 from pipeline.desk import assignments, cases, clarifications, clocks
 from pipeline.domain.rights import Actor, Role
 from pipeline.store import tables as t
-from pipeline.store.sql import Store, Tx, sqlite_url, verify_audit
+from pipeline.store.sql import Store, Tx, continue_counters, verify_audit
+from tests.stores import copy_store, open_store
 
 R = TypeVar("R")
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -41,14 +41,15 @@ def empty_store(folder: Path) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "desk.db"
     template = _templates.get("desk")
-    if template is None or not template.exists():
-        store = Store(sqlite_url(path))
+    if template is None:
+        store = open_store(path)
         store.create()
         store.close()
-        _templates["desk"] = Path(shutil.copy(path, folder / "template.db"))
+        _templates["desk"] = path.with_name("template.db")
+        copy_store(path, _templates["desk"])
     else:
-        shutil.copy(template, path)
-    return Store(sqlite_url(path))
+        copy_store(template, path)
+    return open_store(path)
 
 
 class World:
@@ -68,6 +69,7 @@ class World:
                         "office": p.office, "password_hash": "-", "created_at": self.now,
                     },
                 )  # fmt: skip
+            continue_counters(tx.conn)
 
     def do(self, act: Callable[..., R], actor: Actor, *args: Any, **values: Any) -> R:
         """One act in one transaction."""
