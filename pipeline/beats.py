@@ -49,6 +49,12 @@ def beat(
         log.warning("heartbeat skipped", part=part, error=str(error))
 
 
+def forget_beat(app: App, part: str) -> None:
+    """One of several that ended on purpose is not silent: it is gone."""
+    with suppress(StoreBusy), app.store.begin(app.now()) as tx:
+        tx.conn.execute(delete(t.heartbeats).where(t.heartbeats.c.part == part))
+
+
 class Beats:
     """At most one beat every few seconds, whoever asks.
 

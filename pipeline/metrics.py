@@ -2,8 +2,8 @@
 
 Nothing is counted in this process, so any board of a product gives the same answer and a restart
 of the board forgets nothing. Labels name parts, topics, groups, sources and states; never a person,
-a post, an event or a receiver. Times are the product's own; in a drill, ages of machine parts are
-divided by its pace, so that one rule fits both.
+a post, an event or a receiver. In a drill, ages of what machines do are divided by its pace, so
+that one rule fits both; what people do, and delays of alerts and notices, are in the drill's time.
 
 The three are asked side by side, each for at most ``ANSWER_S``: one that does not answer says so in
 ``tingfeng_engine_up`` and its figures are missing; the others are there.
@@ -103,6 +103,11 @@ class Scrape(Collector):
         yield one("tingfeng_disk_size_bytes", "Disk of the data folder.", disk.total)
         yield one("tingfeng_disk_free_bytes", "Free on the disk of the data folder.", disk.free)
 
+    @property
+    def _pace(self) -> float:
+        """Drill seconds per wall second."""
+        return float(getattr(self._parts.clock, "pace", 1.0))
+
     # ---- bus and index ------------------------------------------------------------------------
 
     def _bus(self) -> Sequence[Metric]:
@@ -128,7 +133,7 @@ class Scrape(Collector):
         found = [one("tingfeng_index_posts", "Posts that can be searched.", index.count(Query()))]
         newest = index.newest_at()
         if newest is not None:
-            age = seconds(now - newest)
+            age = seconds(now - newest) / self._pace
             found.append(
                 one("tingfeng_index_newest_age_seconds", "Since the newest post was fetched.", age)
             )
@@ -137,8 +142,7 @@ class Scrape(Collector):
     # ---- store --------------------------------------------------------------------------------
 
     def _store(self) -> Sequence[Metric]:
-        now = self._parts.clock.now()
-        pace = float(getattr(self._parts.clock, "pace", 1.0))
+        now, pace = self._parts.clock.now(), self._pace
         with self._parts.store.read() as conn:
             return list(of_the_store(conn, now, pace))
 

@@ -31,8 +31,8 @@ SECOND_LOOKS = {"threads": "thread", "meanings": "meaning", "passed": "passed"}
 def of_the_store(conn: Connection, now: datetime, pace: float) -> Iterator[Metric]:
     """Every figure of the store. ``pace``: drill seconds per wall second, 1 outside a drill."""
     yield from _beats(conn, now, pace)
-    yield from _outbox(conn, now)
-    yield from _deliveries(conn, now)
+    yield from _outbox(conn, now, pace)
+    yield from _deliveries(conn, now, pace)
     yield from _clocks(conn, now)
     yield from _alerts(conn, now)
     yield from _help(conn, now)
@@ -95,17 +95,17 @@ def _beats(conn: Connection, now: datetime, pace: float) -> Iterator[Metric]:
     yield from (silent, messages, buried, busy, looks, model)
 
 
-def _outbox(conn: Connection, now: datetime) -> Iterator[Metric]:
+def _outbox(conn: Connection, now: datetime, pace: float) -> Iterator[Metric]:
     o = t.outbox.c
     waiting, oldest = conn.execute(
         select(func.count(), func.min(o.created_at)).where(o.sent_at.is_(None))
     ).one()
     yield one("tingfeng_outbox_waiting_messages", "Not yet on the bus.", waiting)
-    age = seconds(now - oldest) if oldest else 0.0
+    age = seconds(now - oldest) / pace if oldest else 0.0
     yield one("tingfeng_outbox_oldest_age_seconds", "Oldest message not yet on the bus.", age)
 
 
-def _deliveries(conn: Connection, now: datetime) -> Iterator[Metric]:
+def _deliveries(conn: Connection, now: datetime, pace: float) -> Iterator[Metric]:
     d = t.deliveries.c
     counted = _counts(conn, d.state)
     yield _by(
@@ -120,7 +120,7 @@ def _deliveries(conn: Connection, now: datetime) -> Iterator[Metric]:
     yield one(
         "tingfeng_delivery_overdue_seconds",
         "How long the next notice has been due and not gone out.",
-        seconds(now - overdue) if overdue else 0.0,
+        seconds(now - overdue) / pace if overdue else 0.0,
     )
     newest = select(d.created_at, d.sent_at).order_by(d.id.desc()).limit(DELIVERIES_READ).subquery()
     sent = conn.execute(select(newest).where(newest.c.sent_at > now - LATELY)).all()

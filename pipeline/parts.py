@@ -25,7 +25,7 @@ from sqlalchemy import delete, func, select
 
 from pipeline import engines
 from pipeline.app import App, build, rule_file
-from pipeline.beats import Beats, Figures, until
+from pipeline.beats import Beats, Figures, forget_beat, part_name, until
 from pipeline.bus.base import Message
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
 from pipeline.clock import DrillClock
@@ -380,6 +380,8 @@ def run_part(name: str, settings: Settings) -> None:
     log.info("part started", pid=os.getpid())
     try:
         PARTS[name](app, stop)
+        if settings.one_of_several:
+            forget_beat(app, part_name(settings, name))
     finally:
         app.close()
     log.info("part ended")

@@ -73,7 +73,7 @@ class Worker:
 
     def figures(self) -> dict[str, float]:
         """Since the start: messages ``handled`` and ``buried``, seconds spent in the handler."""
-        return {"handled": self.handled, "buried": self.buried, "busy_s": round(self.busy_s, 3)}
+        return {"handled": self.handled, "buried": self.buried, "busy_s": self.busy_s}
 
     def run(self, stop: threading.Event, *, poll_s: float = 1.0) -> None:
         """Work until ``stop`` is set. Raises: StageStopped when too much is refused."""

@@ -115,6 +115,17 @@ def test_a_websocket_without_session_is_refused(served: tuple[int, Parts]) -> No
     assert answer.status == 403
 
 
+def test_metrics_are_for_this_machine(served: tuple[int, Parts]) -> None:
+    port, _ = served
+    answer = ask(port, "GET", "/metrics")
+    assert (answer.status, answer.headers["Content-Type"][:10]) == (200, "text/plain")
+    text = answer.read().decode()
+    assert 'tingfeng_engine_up{engine="store"} 1.0' in text
+    assert ask(port, "GET", "/metrics", X_Forwarded_For="10.0.0.7").status == 403
+    assert ask(port, "GET", "/metrics", Host="desk.example.cn").status == 403
+    assert ask(port, "GET", "/metrics/").status == 303  # no other address leads there
+
+
 def test_login_and_logout(served: tuple[int, Parts]) -> None:
     port, parts = served
     wrong = log_in(port, "覃核稿", "wrong")

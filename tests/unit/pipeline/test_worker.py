@@ -259,3 +259,13 @@ def test_annotated_posts_reach_the_index_and_redelivery_changes_nothing(
 )
 def test_the_key_is_the_prefecture(adcode: str, key: str) -> None:
     assert prefecture_key([Place(adcode, "x")] if adcode else []) == key
+
+
+def test_it_counts_what_it_handled_gave_up_and_how_long_it_was_busy(bus: SqliteBus) -> None:
+    publish(bus, 25)
+    made = worker(bus, Handler(bad={3}), dead_share_limit=1.0)
+    assert made.figures() == {"handled": 0, "buried": 0, "busy_s": 0}
+    made.run_once()
+    figures = made.figures()
+    assert (figures["handled"], figures["buried"]) == (24, 1)
+    assert figures["busy_s"] > 0
