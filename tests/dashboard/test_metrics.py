@@ -15,14 +15,22 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from sqlalchemy import insert, select, update
 
 from dashboard.asgi import METRICS, Gate
+from pipeline.app import build
+from pipeline.beats import Beats
+from pipeline.bus.base import Record
+from pipeline.bus.topics import POSTS_RAW
 from pipeline.errors import EngineDown
+from pipeline.index.base import Query
 from pipeline.metrics import Scrape
+from pipeline.settings import Settings
 from pipeline.store import tables as t
 from tests.dashboard import seed
 from tests.dashboard.conftest import NIGHT, Parts
+from tests.engines import unique
 
 OPS = Path(__file__).parents[2] / "docs" / "ops"
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -96,7 +104,7 @@ def test_figures_are_those_of_store_bus_and_index(counted: Parts) -> None:
     assert of(found, "tingfeng_model_info", part="annotate", version="2026-11-24-abc") == 1
     assert of(found, "tingfeng_source_state", source="贴吧导入", state="late") == 1
     assert of(found, "tingfeng_source_success_age_seconds", source="贴吧导入") == 2400
-    assert of(found, "tingfeng_index_posts") == counted.index.count(_everything())
+    assert of(found, "tingfeng_index_posts") == counted.index.count(Query())
     assert of(found, "tingfeng_deliveries", state="failed") == len(failed)
     late_s = (NIGHT - min(failed)).total_seconds()
     assert of(found, "tingfeng_delivery_overdue_seconds") == late_s >= 90
@@ -171,6 +179,41 @@ def test_an_engine_that_is_down_says_so(counted: Parts) -> None:
     found = samples(Scrape(replace(counted, index=Down())))
     assert of(found, "tingfeng_engine_up", engine="index") == 0
     assert of(found, "tingfeng_engine_up", engine="bus") == 1
+
+
+@pytest.mark.engines
+def test_the_same_figures_come_from_the_three_servers(
+    kafka_address: str, es_url: str, pg_url: str, tmp_path: Path
+) -> None:
+    import psycopg
+
+    name, base = unique("m"), pg_url.rpartition("/")[0]
+    with psycopg.connect(pg_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"'.encode())
+    app = build(
+        Settings(
+            profile="distributed",
+            home=tmp_path,
+            kafka_servers=(kafka_address,),
+            elastic_urls=(es_url,),
+            database_url=SecretStr(f"{base}/{name}"),
+            prefix=name,
+        )
+    )
+    try:
+        app.bus.publish(POSTS_RAW.name, [Record("k", b"1"), Record("k", b"2")])
+        Beats(app, "annotate", figures=lambda: ANNOTATE)()
+        found = samples(Scrape(app, answer_s=30))
+        for engine in ("store", "bus", "index"):
+            assert of(found, "tingfeng_engine_up", engine=engine) == 1
+        assert of(found, "tingfeng_bus_lag_messages", group="annotate", topic="posts.raw") == 2
+        assert of(found, "tingfeng_part_messages_total", part="annotate") == 90
+        assert of(found, "tingfeng_index_posts") == 0
+    finally:
+        app.index.forget_everything()  # type: ignore[attr-defined]
+        app.close()
+        with psycopg.connect(pg_url, autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 # ---- who may read it ------------------------------------------------------------------------
@@ -295,9 +338,3 @@ def test_the_scrape_example_names_our_rules_and_path() -> None:
     assert file["rule_files"] == ["alerts.yml"] and (OPS / "alerts.yml").exists()
     assert file["scrape_configs"][0]["metrics_path"] == METRICS
     assert file["scrape_configs"][0]["job_name"] == "tingfeng"
-
-
-def _everything() -> Any:
-    from pipeline.index.base import Query
-
-    return Query()
