@@ -6,13 +6,29 @@ BIN := $(VENV)/bin
 HOME_DIR ?= var
 PORT ?= 8501
 
-.PHONY: run test check venv format bench lock clean screenshot
+.PHONY: run test check venv format bench lock clean screenshot engines-up engines-down check-engines
 
 run: venv ## the product; with no sources configured it plays the drill
 	@exec $(BIN)/tingfeng run --config $(HOME_DIR) --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev ## unit, contract, flow, screen and browser tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Real Kafka, Elasticsearch and PostgreSQL on loopback, by pid; needs java, mvn and postgresql.
+engines-up: $(VENV)/.dev ## starts the three servers and prints the settings that use them
+	$(BIN)/python scripts/engines.py start all
+	@$(BIN)/python scripts/engines.py settings
+
+engines-down: ## stops them
+	$(PYTHON) scripts/engines.py stop all
+
+check-engines: $(VENV)/.dev ## contract, flow and fault suites on the real servers
+	$(BIN)/python scripts/engines.py start all
+	ENGINES_REQUIRED=1 $(BIN)/python -m pytest -m engines $(PYTEST_ARGS)
+	TEST_DATABASE_URL=$$($(BIN)/python scripts/engines.py settings --only database_url) \
+	  $(BIN)/python -m pytest tests/unit/pipeline/desk tests/unit/pipeline/test_notify.py \
+	  tests/flow/test_detect.py tests/flow/test_portal.py tests/flow/test_desk_walk.py \
+	  tests/flow/test_warnings_twice.py tests/dashboard/test_pages.py tests/dashboard/test_judging.py
 
 check: $(VENV)/.dev ## format, lint, strict types, import rules
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@
     scripts/engines.py stop|kill kafka|es|pg|all [--node N]
     scripts/engines.py freeze|thaw kafka|es|pg [--node N]
     scripts/engines.py fetch                   only download
+    scripts/engines.py settings                lines for tingfeng.toml that use them
 
 Kafka and Elasticsearch come from Maven Central by the machine's own ``mvn``, PostgreSQL from the
 Debian package ``postgresql``. Standard library only. For tests and for a look at the distributed
@@ -571,11 +572,27 @@ def _status(engine: Engine) -> Iterator[str]:
         yield f"{engine.name}-{node}  pid {pid}  {memory} MB  {engine.folder(node)}"
 
 
+_SETTING = {"pg": "database_url", "kafka": "kafka_servers", "es": "elastic_urls"}
+
+
+def _settings(engines: list[Engine], only: str) -> Iterator[str]:
+    """Lines for tingfeng.toml that use these servers."""
+    if not only:
+        yield 'profile = "distributed"'
+    for engine in engines:
+        name, address = _SETTING[engine.name], engine.address
+        if name == only:
+            yield address
+        elif not only:
+            value = json.dumps(address if name == "database_url" else address.split(","))
+            yield f"{name} = {value}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["fetch", "start", "stop", "kill", "freeze", "thaw", "status"]
+    commands = ["fetch", "start", "stop", "kill", "freeze", "thaw", "status", "settings"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("engine", nargs="?", default="all", choices=[*ENGINES, "all"])
     parser.add_argument("--base", type=Path, default=BASE, help="where data and logs go")
@@ -584,6 +601,7 @@ def main() -> int:
     parser.add_argument("--node", type=int, help="stop, kill, freeze, thaw: only this one")
     parser.add_argument("--heap", default="", help="memory of a Java server, as 256m")
     parser.add_argument("--keep", action="store_true", help="start on the data that is there")
+    parser.add_argument("--only", default="", help="settings: the value of this one alone")
     given = parser.parse_args()
     names = list(ENGINES) if given.engine == "all" else [given.engine]
     if len(names) > 1 and (given.port or given.nodes > 1):
@@ -594,6 +612,10 @@ def main() -> int:
         )
         for name in names
     ]
+
+    if given.command == "settings":
+        print("\n".join(_settings(engines, given.only)))
+        return 0
 
     def act(engine: Engine) -> str:
         began = time.monotonic()
