@@ -8,7 +8,9 @@ called again. See docs/reliability.md for what was measured when brokers freeze 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from weakref import WeakSet
 
 from pipeline.bus.base import DeadLetter, Message, Record
 from pipeline.bus.codec import MAX_BYTES
@@ -19,7 +21,7 @@ from pipeline.bus.kafka_publisher import WINDOW_BYTES, Publisher, Row
 from pipeline.bus.kafka_reader import AT, kept_records, to_message
 from pipeline.bus.topics import TOPICS, Topic
 from pipeline.clock import Clock, WallClock
-from pipeline.errors import BadMessage
+from pipeline.errors import BadMessage, EngineDown
 from pipeline.posts_db import to_us
 
 MAX_KEY = 10_000
@@ -55,6 +57,7 @@ class KafkaBus:
         )
         self._publisher = Publisher(self._cluster, window_bytes=window_bytes)
         self._dead = DeadLetters(self._cluster, self._publisher)
+        self._members: WeakSet[Member] = WeakSet()
 
     def publish(self, topic: str, records: Sequence[Record]) -> None:
         """On all copies, in this order per key, when it returns.
@@ -78,7 +81,9 @@ class KafkaBus:
 
         The member gets its share while it polls, when those who have it poll or are dead.
         """
-        return Member(self._cluster, group, topics, lease_s=self._lease_s, slow_s=self._slow_s)
+        member = Member(self._cluster, group, topics, lease_s=self._lease_s, slow_s=self._slow_s)
+        self._members.add(member)
+        return member
 
     def read(
         self,
@@ -134,5 +139,9 @@ class KafkaBus:
         return 0
 
     def close(self) -> None:
+        """End every connection and thread, also of consumers that were not closed."""
+        for member in list(self._members):
+            with suppress(EngineDown):
+                member.close()
         self._publisher.close()
         self._cluster.close()

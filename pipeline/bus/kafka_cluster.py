@@ -8,6 +8,7 @@ nor make the broker refuse it.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ class Cluster:
         self._parts: dict[str, tuple[TopicPartition, ...]] = {}
         self._admin: KafkaAdminClient | None = None
         self._lock = threading.RLock()
+        # the package logs every attempt of every thread; our callers log one sentence
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
     def name(self, topic: str) -> str:
         """The topic's (or group's) name on the brokers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from kafka import (  # type: ignore[import-untyped]
     ConsumerRebalanceListener,
@@ -26,7 +27,7 @@ from pipeline.bus.kafka_cluster import Cluster, behind
 from pipeline.bus.kafka_reader import to_message
 from pipeline.errors import EngineDown, LostLease
 
-_JOIN_S = 1.0  # and while it joins: shorter polls can cut the second round of joining for ever
+_JOIN_S = 0.5  # and while it joins: shorter polls can cut the second round of joining for ever
 _ROUND_S = 0.1  # the least time a poll takes when nothing comes: a broker's answer
 _ALIVE_S = 2.0  # how often a member to whom nothing comes asks whether the brokers are there
 _LEAVE_MS = 2000
@@ -74,6 +75,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
+        _keep_finished_joins(self._client._coordinator)
         self._client.subscribe([cluster.name(topic) for topic in topics], listener=self)
 
     def poll(self, limit: int = 500, timeout_s: float = 1.0) -> list[Message]:
@@ -84,7 +86,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             while (left := until - time.monotonic()) > 0:
                 if self._rewind:
                     self._seek_back()
-                wait_ms = max(1, int(min(left, 1.0) * 1000))
+                wait_ms = int(min(left, 1.0) * 1000) + 1
                 helping = self._client.poll(timeout_ms=wait_ms, max_records=limit)
                 if helping:
                     self._contact = time.monotonic()
@@ -182,3 +184,34 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 self._client.seek_to_beginning(part)
         self._rewind = False
+
+
+def _keep_finished_joins(coordinator: Any) -> None:
+    """Let a join that ended between two polls count.
+
+    kafka-python 3.0.12 forgets its result and joins anew at the next poll. That starts another
+    rebalance for everybody, and members whose polls are short may never settle. So the result
+    is kept until it was taken, as long as it belongs to the member's present generation.
+    """
+    attempt, complete = coordinator._do_join_and_sync_async, coordinator._on_join_complete_async
+    kept: list[tuple[object, bytes]] = []
+
+    async def join() -> bytes:
+        if kept and kept[0][0] == _generation(coordinator):
+            return kept.pop()[1]
+        kept.clear()
+        assignment: bytes = await attempt()
+        kept[:] = [(_generation(coordinator), assignment)]
+        return assignment
+
+    async def take(*arguments: Any) -> None:
+        kept.clear()
+        await complete(*arguments)
+
+    coordinator._do_join_and_sync_async = join
+    coordinator._on_join_complete_async = take
+
+
+def _generation(coordinator: Any) -> tuple[int, str]:
+    now = coordinator._generation
+    return now.generation_id, now.member_id
