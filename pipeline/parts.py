@@ -30,7 +30,7 @@ from pipeline.bus.base import Message
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
 from pipeline.clock import DrillClock
 from pipeline.commands.crawling import crawl_part
-from pipeline.errors import SettingsError
+from pipeline.errors import EngineDown, SettingsError
 from pipeline.settings import Settings
 from pipeline.store import tables as t
 from pipeline.worker import Worker
@@ -243,8 +243,17 @@ def desk_part(app: App, stop: threading.Event) -> None:
         attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
         if forgotten.is_due():
             attempt("retention", lambda: forget(app))
-        attempt("beat", lambda: beats(app.bus.lag("detect", [POSTS_ANNOTATED.name])))
+        attempt("beat", lambda: _say_alive(app, beats))
     counting.join(timeout=2)  # it reads the index, which is closed next
+
+
+def _say_alive(app: App, beats: Beats) -> None:
+    """Alive, though the bus may not be: then it says that."""
+    try:
+        lag, note = app.bus.lag("detect", [POSTS_ANNOTATED.name]), ""
+    except EngineDown as error:
+        lag, note = 0, str(error)
+    beats(lag, note)
 
 
 def _calm(app: App) -> None:
