@@ -88,7 +88,9 @@ def configure_logs(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LogFile(sys.stderr))),
     )
     logging.basicConfig(level=number, format="%(message)s", stream=sys.stderr, force=True)
-    for noisy in ("apprise", "alembic", "scrapy", "twisted", "httpx", "PIL", "matplotlib"):
+    for noisy in (
+        "apprise", "alembic", "scrapy", "twisted", "httpx", "PIL", "matplotlib", "elastic_transport"
+    ):  # fmt: skip
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
