@@ -186,4 +186,4 @@ def _side_row(row: Mapping[str, Any]) -> LabelledText | None:
 def own_corpus() -> list[Path]:
     """The labelled files of our own writing that the package holds."""
     folder = Path(__file__).with_name("corpus")
-    return [folder / "posts.jsonl", folder / "lookalikes.jsonl"]
+    return [folder / name for name in ("posts.jsonl", "lookalikes.jsonl", "nanning.jsonl")]

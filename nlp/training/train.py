@@ -105,7 +105,6 @@ def train_model(
     arrays = _fold_together(features, first, second)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()
     card["version"] = f"{today.isoformat()}-{digest[:8]}"
-    model_file.save(out, arrays, card)
     if encoder is not None:
         vectors = encode_all(encoder, [texts[i] for i in guide], progress)
         blend = fit_blend(
@@ -119,6 +118,7 @@ def train_model(
         )
         save_blend(out.with_name("semantic.npz"), blend)
         card["semantic"] = blend.card
+    model_file.save(out, arrays, card)
     write_card(out.with_name("MODEL_CARD.md"), card, known_failures(Kernel(model_file.load(out))))
     return _rows(card)
 

@@ -16,6 +16,7 @@ from nlp.training.labelled import read_files
 from nlp.types import HAZARDS, KINDS, RUMOURS, SENTIMENTS
 
 PATH = Path(str(files("nlp.training") / "corpus" / "posts.jsonl"))
+NANNING = PATH.with_name("nanning.jsonl")
 HARD = PATH.with_name("hard.jsonl")
 FIELDS = {"text", "kind", "sentiment", "rumour", "matter", "id", "urgency", "hazards", "places"}
 NEAR_COPY = 0.6
@@ -33,7 +34,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    return rows_of(PATH)
+    return [*rows_of(PATH), *rows_of(NANNING)]
 
 
 def test_every_row_follows_the_guide(rows: list[dict[str, Any]]) -> None:
@@ -61,7 +62,9 @@ def test_labels_agree_with_one_another(rows: list[dict[str, Any]]) -> None:
 
 
 def test_ids_count_up_and_texts_are_unique(rows: list[dict[str, Any]]) -> None:
-    assert [row["id"] for row in rows] == [f"corpus-{n:04d}" for n in range(1, len(rows) + 1)]
+    for path, name in ((PATH, "corpus"), (NANNING, "nanning")):
+        ids = [row["id"] for row in rows_of(path)]
+        assert ids == [f"{name}-{n:04d}" for n in range(1, len(ids) + 1)]
     assert [text for text, n in Counter(row["text"] for row in rows).items() if n > 1] == []
 
 
@@ -131,6 +134,6 @@ def test_hard_examples_that_judge_a_model_are_not_trained_on(rows: list[dict[str
 
 
 def test_the_trainer_reads_the_rows_as_our_own(rows: list[dict[str, Any]]) -> None:
-    labelled = read_files([PATH], for_training=True)
+    labelled = read_files([PATH, NANNING], for_training=True)
     assert len(labelled) == len(rows)
     assert all(text.own and text.guide for text in labelled)
