@@ -78,11 +78,14 @@ class Cluster:
         """A client of the kafka package. Raises: EngineDown within ``answer_s``."""
         inner: list[KafkaNetClient] = []
 
+        wait_ms = int(self.answer_s * 1000)
+
         def remembered(**config: Any) -> KafkaNetClient:
+            config["socket_connection_setup_timeout_ms"] = wait_ms
+            config["socket_connection_setup_timeout_max_ms"] = wait_ms
             inner.append(KafkaNetClient(**config))
             return inner[-1]
 
-        wait_ms = int(self.answer_s * 1000)
         with self.errors():
             try:
                 client = make(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -40,7 +41,8 @@ def published_at(record: Any) -> datetime:
     """By the publisher's clock (which a drill plays); a foreign publisher's by the broker's."""
     for name, value in record.headers:
         if name == AT and value.isdigit():
-            return from_us(int(value))
+            with suppress(OverflowError):
+                return from_us(int(value))
     return datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
