@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from pipeline.errors import EngineDown
 from pipeline.posts_db import from_us
 
 AT = "at"  # header: when the publisher's clock said the message was published, microseconds
-_AHEAD = 2_000  # records held per partition while another one is fetched
+_HELPING = 10_000  # more records than a partition gives at a time
 
 
 def to_message(record: Any, topic: str) -> Message:
@@ -66,58 +66,62 @@ def kept_records(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        enable_incremental_fetch_sessions=False,  # the partitions change with every fetch
         metrics_enabled=False,
     )
     try:
         with cluster.errors():
-            client.assign(list(parts))
             if from_ms is not None:
                 wanted = dict.fromkeys(parts, from_ms)
                 found = client.offsets_for_times(wanted, timeout_ms=cluster.answer_s * 1000)
                 starts = {p: found[p].offset if found.get(p) else ends[p] for p in parts}
-            starts = {p: max(starts[p], start.get(p.partition, 0)) for p in parts}
-            for part in parts:
-                client.seek(part, starts[part])
-            todo = {part: ends[part] for part in parts if starts[part] < ends[part]}
-            yield from _merged(client, todo, cluster)
+            spans = {p: (max(starts[p], start.get(p.partition, 0)), ends[p]) for p in parts}
+            yield from _merged(client, spans, cluster.answer_s)
     finally:
         client.close(timeout_ms=2000)
 
 
 def _merged(
-    client: KafkaConsumer, todo: Mapping[TopicPartition, int], cluster: Cluster
+    client: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]], patience_s: float
 ) -> Iterator[tuple[datetime, Any]]:
-    held: dict[TopicPartition, deque[tuple[datetime, Any]]] = {part: deque() for part in todo}
-    unread = set(todo)
-    while unread or any(held.values()):
-        while any(not held[part] for part in unread):
-            unread -= _fetch(client, todo, held, unread, cluster)
-        part = min((p for p in held if held[p]), key=lambda p: held[p][0][0], default=None)
-        if part is not None:
-            yield held[part].popleft()
+    """``spans``: partition -> first offset and the one after the last."""
+    position = {part: first for part, (first, end) in spans.items() if first < end}
+    held: dict[TopicPartition, deque[tuple[datetime, Any]]] = {p: deque() for p in position}
+    while position or any(held.values()):
+        hungry = {part for part in position if not held[part]}
+        if hungry:
+            _fetch(client, hungry, position, held, patience_s)
+            for part in [p for p in position if position[p] >= spans[p][1]]:
+                del position[part]
+            continue
+        part = min((p for p in held if held[p]), key=lambda p: held[p][0][0])
+        at, record = held[part].popleft()
+        if record.offset < spans[part][1]:
+            yield at, record
 
 
 def _fetch(
     client: KafkaConsumer,
-    todo: Mapping[TopicPartition, int],
+    hungry: Set[TopicPartition],
+    position: dict[TopicPartition, int],
     held: Mapping[TopicPartition, deque[tuple[datetime, Any]]],
-    unread: set[TopicPartition],
-    cluster: Cluster,
-) -> set[TopicPartition]:
-    """One more helping for the partitions that have none; returns those that are at their end."""
-    full = [p for p in held if p not in unread or len(held[p]) >= _AHEAD]
-    client.pause(*full)
-    client.resume(*(p for p in held if p not in full))
-    until = time.monotonic() + cluster.answer_s
-    ended: set[TopicPartition] = set()
-    while not ended:
-        helping = client.poll(timeout_ms=200, max_records=1000)
-        for part, got in helping.items():
-            held[part].extend((published_at(r), r) for r in got if r.offset < todo[part])
-        # the position also passes marks that are no records
-        ended = {p for p in unread if (client.position(p, timeout_ms=200) or 0) >= todo[p]}
-        if helping:
-            break
+    patience_s: float,
+) -> None:
+    """One more helping for some partitions. The others are not even assigned meanwhile: what
+    the package holds for a paused partition can keep it from giving out anything else.
+    """
+    client.assign(sorted(hungry))
+    for part in hungry:
+        client.seek(part, position[part])
+    until = time.monotonic() + patience_s
+    while not (helping := client.poll(timeout_ms=200, max_records=_HELPING)):
+        for part in hungry:  # the end may be marks that are no records
+            reached = client.position(part, timeout_ms=200) or 0
+            if reached > position[part]:
+                position[part] = reached
+                return
         if time.monotonic() > until:
             raise EngineDown("Kafka stopped answering in the middle of a replay; start it again")
-    return ended
+    for part, records in helping.items():
+        held[part].extend((published_at(record), record) for record in records)
+        position[part] = records[-1].offset + 1
