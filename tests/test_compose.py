@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -149,7 +150,7 @@ def test_compose_itself_takes_the_file() -> None:
         pytest.skip("no docker compose here; the file was read as YAML only")
     done = subprocess.run(
         [*client, "-f", str(ROOT / "docker-compose.yml"), "config", "-q"],
-        env={"PATH": "/usr/bin:/bin:/usr/local/bin", **GIVEN},
+        env={**os.environ, **GIVEN},
         capture_output=True,
         text=True,
         timeout=60,
