@@ -9,6 +9,7 @@ is hidden up to it by the alias's filter until it can go too.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
@@ -25,6 +26,7 @@ from pipeline.errors import BadMessage, EngineDown
 from pipeline.index.base import Bar, Facet, Hit, Kept, Query, Step
 from pipeline.index.codes import area_span, at_millis, millis
 from pipeline.index.elastic_docs import MAPPING, Stored, day_of
+from pipeline.index.elastic_generations import EMPTY_DAY, Generations
 from pipeline.posts_db import from_us
 
 log = structlog.get_logger("elastic")
@@ -38,6 +40,9 @@ PAGE = 1_000
 NEAR_DAYS = 7  # a post whose time was corrected is looked for so many days around
 REMEMBERED = 20_000  # places of posts just written, which a search cannot see yet
 TRIES = 6
+FOLLOW_S = 2.0  # between looks whether a new generation of indices is in use
+PAUSED_S = 0.5  # between tries while a rebuild holds writes back, for a moment
+PAUSED = {"cluster_block_exception", "index_not_found_exception"}
 STARTING_S = (0.1, 0.2, 0.4, 0.8, 0.0)  # pauses before a call is made again
 CELLS = 5_000  # of a composite aggregation per request
 
@@ -70,7 +75,10 @@ class ElasticIndex:
         timeout_s: float = 10.0,
     ) -> None:
         self._alias = f"{prefix}-posts"
-        self._first = f"{self._alias}-2005.01.01"  # stays empty, so that the alias always exists
+        self._base = self._alias  # what the names of the present generation begin with
+        self._looked_at = -FOLLOW_S
+        self._is_paused = False
+        self._follows = True
         self._settings = {
             "index": {
                 "number_of_shards": shards,
@@ -89,6 +97,7 @@ class ElasticIndex:
             retry_on_timeout=False,
             max_retries=0,
         )
+        self.generations = Generations(self._client, self._call, self._alias)
         self._check()
 
     # ---- writing ------------------------------------------------------------------------------
@@ -105,6 +114,7 @@ class ElasticIndex:
         """Take in what another index kept. Idempotent; what is newer here stays."""
         waiting = {kept.item.post.id: kept for kept in posts}
         for attempt in range(TRIES):
+            self._follow()
             known = self._load({id_: k.item.post.published_at for id_, k in waiting.items()})
             writes = {
                 id_: known[id_].joined(kept) if id_ in known else Stored.of(kept)
@@ -116,8 +126,8 @@ class ElasticIndex:
             if not late:
                 return
             waiting = {id_: waiting[id_] for id_ in late}
-            time.sleep(0.02 * attempt)
-        raise EngineDown("Elasticsearch: others keep writing the same posts; it is tried again")
+            self._nap(attempt)
+        raise self._given_up()
 
     def kept(self, post_ids: Sequence[str]) -> list[Kept]:
         """Posts with everything kept about them; unknown ids are left out."""
@@ -132,6 +142,7 @@ class ElasticIndex:
         self._call(self._client.indices.refresh, index=self._alias)
 
     def _put(self, batch: dict[str, AnnotatedPost]) -> int:
+        self._follow()
         stored = self._load({id_: item.post.published_at for id_, item in batch.items()})
         known = set(stored)
         waiting = batch
@@ -146,19 +157,22 @@ class ElasticIndex:
             if not late:
                 return len(batch) - len(known)
             waiting = {id_: waiting[id_] for id_ in late}
-            time.sleep(0.02 * attempt)
+            self._nap(attempt)
+            self._follow()
             self._call(self._client.indices.refresh, index=self._alias)
             fresh = self._load({id_: item.post.published_at for id_, item in waiting.items()})
             known |= set(fresh)
+            for id_ in late:
+                stored.pop(id_, None)
             stored.update(fresh)
-        raise EngineDown("Elasticsearch: others keep writing the same posts; it is tried again")
+        raise self._given_up()
 
     def _write(self, writes: dict[str, Stored]) -> list[str]:
         """Sends documents; returns the ids that somebody else wrote meanwhile."""
         lines: list[Line] = []
         for id_, stored in writes.items():
             index = self._day_index(stored.item.post.published_at)
-            if stored.where is None:
+            if stored.where is None or stored.where[0][:-10] != index[:-10]:
                 lines.append((id_, {"create": {"_index": index, "_id": id_}}, stored.document()))
                 continue
             before, seq, term = stored.where
@@ -200,6 +214,9 @@ class ElasticIndex:
                     self._remember(line[0], said["_index"])
             elif status == 409:
                 late.append(line[0])
+            elif status in (403, 404) and said.get("error", {}).get("type") in PAUSED:
+                late.append(line[0])
+                self._is_paused = True
             elif status == 429 or status >= 500:
                 again.append(line)
             elif not (action == "delete" and status == 404):
@@ -220,7 +237,8 @@ class ElasticIndex:
         """These posts have vanished from their source; they stay, marked."""
         for start in range(0, len(post_ids), BATCH):
             waiting = list(post_ids[start : start + BATCH])
-            for _ in range(TRIES):
+            for attempt in range(TRIES):
+                self._follow()
                 found = self._found(waiting)
                 gone = {
                     id_: replace_item(s, replace(s.item, post=replace(s.item.post, gone=True)))
@@ -229,7 +247,10 @@ class ElasticIndex:
                 waiting = self._write(gone)
                 if not waiting:
                     break
+                self._nap(attempt)
                 self._call(self._client.indices.refresh, index=self._alias)
+            else:
+                raise self._given_up()
 
     def drop_before(self, before: datetime) -> int:
         """Retention: forget posts published before; returns how many. Whole days are dropped, the
@@ -240,8 +261,8 @@ class ElasticIndex:
         floor = {"range": {"at": {"gte": millis(before)}}}
         changes: list[dict[str, Any]] = []
         for index in self._indices():
-            day = index.removeprefix(f"{self._alias}-")
-            if index == self._first:
+            day = index[-len(EMPTY_DAY) :]
+            if day == EMPTY_DAY:
                 continue
             if day < cut:
                 changes.append({"remove_index": {"index": index}})
@@ -353,9 +374,17 @@ class ElasticIndex:
 
     def forget_everything(self) -> None:
         """Drop every index of this prefix: for tests, and for filling anew."""
-        for index in self._indices():
-            self._call(self._client.indices.delete, index=index)
+        self.generations.drop(self.generations.everything())
+        self.generations.forget_template()
         self._known.clear()
+
+    def building(self, number: int) -> ElasticIndex:
+        """The same index in a new generation, which no search sees before ``swap``."""
+        twin = copy.copy(self)
+        twin._alias, twin._base = self.generations.building, self.generations.base(number)
+        twin._known, twin._recent, twin._follows = set(), OrderedDict(), False
+        twin._make(f"{twin._base}-{EMPTY_DAY}")
+        return twin
 
     def close(self) -> None:
         self._client.close()
@@ -449,14 +478,49 @@ class ElasticIndex:
             self._recent.popitem(last=False)
 
     def _name(self, at: datetime) -> str:
-        return f"{self._alias}-{day_of(at)}"
+        return f"{self._base}-{day_of(at)}"
 
     def _day_index(self, at: datetime) -> str:
         """The index of a post's day, made with its mapping when it is not there yet."""
         index = self._name(at)
         if index not in self._known:
+            self._follow(now=True)  # a new day must not be made in a generation that has gone
+            index = self._name(at)
+        if index not in self._known:
             self._make(index)
         return index
+
+    def _follow(self, *, now: bool = False) -> None:
+        """Turn to a new generation when one is in use: looked for every ``FOLLOW_S``, and at once
+        after a write met an index that is gone or held back."""
+        if not self._follows:
+            return
+        if not (now or self._is_paused or time.monotonic() - self._looked_at >= FOLLOW_S):
+            return
+        if not self.generations.is_current(self._base):
+            self._adopt()
+        elif self._is_paused:
+            self._known = set(self._indices())  # retention dropped a day that we knew
+        self._looked_at, self._is_paused = time.monotonic(), False
+
+    def _adopt(self) -> None:
+        used = self.generations.in_use()
+        self._base = self.generations.base(self.generations.newest(used))
+        self._known = set(used)
+        first = f"{self._base}-{EMPTY_DAY}"
+        if first not in self._known:
+            self._make(first)
+
+    def _nap(self, attempt: int) -> None:
+        time.sleep(PAUSED_S if self._is_paused else 0.02 * attempt)
+
+    def _given_up(self) -> EngineDown:
+        if self._is_paused:
+            return EngineDown(
+                "Elasticsearch holds writes back; if no `tingfeng reindex` runs, one was "
+                "interrupted: run it again"
+            )
+        return EngineDown("Elasticsearch: others keep writing the same posts; it is tried again")
 
     def _make(self, index: str) -> None:
         def make() -> None:
@@ -477,14 +541,9 @@ class ElasticIndex:
 
     def _indices(self) -> list[str]:
         """Every day there is, oldest first."""
-
-        def ask() -> list[str]:
-            try:
-                return sorted(self._client.indices.get_alias(name=self._alias))
-            except NotFoundError:
-                return []
-
-        return self._call(ask)
+        if self._follows:
+            return self.generations.in_use()
+        return sorted(self._call(self._client.indices.get_alias, name=self._alias))
 
     def _check(self) -> None:
         """The server's version, and an alias to ask even before the first post."""
@@ -494,9 +553,8 @@ class ElasticIndex:
             raise EngineDown(
                 f"Elasticsearch is version {', '.join(sorted(versions))}; Tingfeng needs 8.19"
             )
-        self._known.update(self._indices())
-        if self._first not in self._known:
-            self._make(self._first)
+        self.generations.refuse_guesses()
+        self._adopt()
 
     def _call(self, call: Callable[..., T], *, passing: Sequence[int] = (), **given: Any) -> T:
         """The call, its failures as ours. ``passing``: status codes the caller handles.
