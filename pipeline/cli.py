@@ -345,6 +345,17 @@ def replay(
 
 
 @app.command()
+def reindex(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Build the search index anew from what it keeps and from the kept annotated posts.
+
+    The product may run meanwhile. Example: tingfeng reindex --config /srv/tingfeng
+    """
+    from pipeline.commands.reindexing import reindex as rebuild
+
+    _report(rebuild(settings_of(config)), as_json)
+
+
+@app.command()
 def export(
     what: Annotated[str, typer.Argument(help="posts,events,alerts,cases,releases,audit")],
     config: Config = DEFAULT_HOME,

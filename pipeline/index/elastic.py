@@ -77,7 +77,8 @@ class ElasticIndex:
         self._alias = f"{prefix}-posts"
         self._base = self._alias  # what the names of the present generation begin with
         self._looked_at = -FOLLOW_S
-        self._is_paused = False
+        self._is_paused = False  # a write was refused; cleared by the next look
+        self._is_held_back = False  # the last write was refused
         self._follows = True
         self._settings = {
             "index": {
@@ -203,6 +204,7 @@ class ElasticIndex:
             time.sleep(0.1)
             middle = len(lines) // 2
             return self._bulk(lines[:middle]) + self._bulk(lines[middle:])
+        self._is_held_back = False
         late: list[str] = []
         again: list[Line] = []
         refused: str = ""
@@ -216,7 +218,7 @@ class ElasticIndex:
                 late.append(line[0])
             elif status in (403, 404) and said.get("error", {}).get("type") in PAUSED:
                 late.append(line[0])
-                self._is_paused = True
+                self._is_paused = self._is_held_back = True
             elif status == 429 or status >= 500:
                 again.append(line)
             elif not (action == "delete" and status == 404):
@@ -515,7 +517,7 @@ class ElasticIndex:
         time.sleep(PAUSED_S if self._is_paused else 0.02 * attempt)
 
     def _given_up(self) -> EngineDown:
-        if self._is_paused:
+        if self._is_held_back:
             return EngineDown(
                 "Elasticsearch holds writes back; if no `tingfeng reindex` runs, one was "
                 "interrupted: run it again"

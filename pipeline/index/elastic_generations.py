@@ -92,13 +92,13 @@ class Generations:
 
     def block(self, indices: Sequence[str]) -> None:
         """Refuse writes; the server waits for those under way before it answers."""
-        for index in indices:
-            try:
-                self._call(
-                    self._client.indices.add_block, passing=(404,), index=index, block="write"
-                )
-            except NotFoundError:
-                continue  # retention dropped the day meanwhile
+        for start in range(0, len(indices), 50):
+            self._call(
+                self._client.indices.add_block,
+                index=",".join(indices[start : start + 50]),
+                block="write",
+                ignore_unavailable=True,  # retention may have dropped a day meanwhile
+            )
 
     def let_write(self, indices: Sequence[str]) -> None:
         """Take the block away."""
