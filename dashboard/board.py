@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 
 import streamlit as st
 
-from dashboard import acting, theme, words
+from dashboard import acting, outage, theme, words
 from dashboard.acting import Visit, here, pending_undo, said, who
 from dashboard.context import Desk, current
 from dashboard.markup import Safe, div, show, span, tag
@@ -36,6 +37,12 @@ def main() -> None:
     """One run of the script."""
     st.set_page_config(page_title="听风 · 气象舆情值班台", page_icon="🌀", layout="wide")
     st.html(theme.style())
+    page()
+
+
+@outage.kept_open
+def page() -> None:
+    """Frame and page of whoever it is."""
     session = who()
     if session is None or session.must_change:
         ended()
@@ -73,6 +80,7 @@ def _loaded_for_good() -> None:
 
 
 def _bound(body: Callable[[Visit], None], visit: Visit) -> Callable[[], None]:
+    @outage.kept_open
     def run() -> None:
         body(visit)
 
@@ -104,6 +112,7 @@ def ended() -> None:
 
 
 @st.fragment(run_every=3, key="top_line")
+@outage.kept_open
 def top_line() -> None:
     """Product, mode, data until, sources, unclaimed, who, time: on every page, always."""
     desk = current()
@@ -117,10 +126,12 @@ def top_line() -> None:
 def _top_markup(desk: Desk, actor: Actor) -> Safe:
     now = desk.now()
 
+    away = desk.watch.away(now)
+    newest = desk.watch.answer("index")
+
     def read() -> queries.TopLine:
-        newest = desk.index.newest_at()
         with desk.store.read() as conn:
-            return queries.top_line(conn, now, newest)
+            return queries.top_line(conn, now, newest if isinstance(newest, datetime) else None)
 
     top = desk.shared.get("top", 0.4, read)
     if desk.is_drill:
@@ -157,7 +168,12 @@ def _top_markup(desk: Desk, actor: Actor) -> Safe:
         pieces.append(span("求助未转 ", tag("b", str(top.help_waiting)), cls="warnword"))
     if top.failed_deliveries:
         pieces.append(span(f"通知失败 {top.failed_deliveries}", cls="warnword"))
-    pieces += [span(note, cls="warnword") for note in top.notes]
+    pieces += [
+        span(f"{outage.NAMES[name]} {words.clock(one.since)} 起{one.words}", cls="warnword")
+        for name, one in away.items()
+    ]
+    # what the parts say about a server in the words of its client is not said a second time
+    pieces += [span(n, cls="warnword") for n in top.notes if not away or not n.isascii()]
     role = actor.role.label if actor.role else ""
     local = words.beijing(now)
     pieces += [
@@ -187,6 +203,7 @@ def undo_line() -> None:
 
 
 @st.fragment(run_every=1, key="undo_line")
+@outage.kept_open
 def _undo_fragment() -> None:
     found = pending_undo()
     if found is None:

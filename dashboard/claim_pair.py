@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import outage, widgets, words
 from dashboard.acting import Visit
 from dashboard.markup import Safe, div, join, show, span, tag
 from nlp.claim_compare import KIND_WORDS, Mark, compare
@@ -106,6 +106,7 @@ def beside(claims: Mapping[str, Mapping[str, Any]], item: AnnotatedPost, now: da
                 show(side_by_side(claims[match.id], item, match, now))
 
 
+@outage.needs("index")
 def of_event(visit: Visit, claim: Mapping[str, Any], event_id: str = "") -> None:
     """The posts of a claim's events (or of one of them) that were found alike with it."""
     desk = visit.desk

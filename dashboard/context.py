@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from dashboard.outage import Watch
+from pipeline.bus.topics import POSTS_ANNOTATED
 from pipeline.clock import Clock
 from pipeline.settings import Settings
 from pipeline.store.sql import Store
@@ -125,6 +128,16 @@ class Desk:
     @property
     def vault(self) -> Vault:
         return self.parts.vault
+
+    @cached_property
+    def watch(self) -> Watch:
+        """Who of the servers does not answer."""
+        return Watch(
+            {
+                "index": lambda: self.index.newest_at(),
+                "bus": lambda: self.bus.lag("detect", [POSTS_ANNOTATED.name]),
+            }
+        )
 
     @property
     def is_drill(self) -> bool:

@@ -14,6 +14,7 @@ from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW, TOPICS, Topic
 from pipeline.clock import Clock
 from pipeline.errors import SettingsError
 from pipeline.index.base import Index
+from pipeline.index.late import late_index
 from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
 from pipeline.store.seen import Seen, SeenPosts
@@ -70,6 +71,13 @@ def open_index(settings: Settings) -> Index:
         shards=settings.elastic_shards,
         replicas=settings.elastic_replicas,
     )
+
+
+def open_index_late(settings: Settings) -> Index:
+    """As ``open_index``; a server is asked at the first use, which then raises."""
+    if settings.profile == "embedded":
+        return open_index(settings)
+    return late_index(lambda: open_index(settings))
 
 
 def open_store(settings: Settings) -> Store:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import outage, widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.markup import Safe, div, show, span, tag
 from dashboard.screens import judging
@@ -187,6 +187,7 @@ def deliveries(visit: Visit) -> None:
     )
 
 
+@outage.needs("bus")
 def dead(visit: Visit) -> None:
     """Messages that could not be handled; their text is not shown, only why and where."""
     now = visit.desk.now()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import outage, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
 from dashboard.markup import Safe, div, join, show, span, tag
@@ -212,6 +212,7 @@ def header(visit: Visit, view: CaseView) -> None:
 
 
 @st.fragment(run_every=5, key="clocks")
+@outage.kept_open
 def clocks(case_id: int) -> None:
     """Clocks as bars with 50 % and 80 % marks, and the timeline that writes itself; live."""
     visit: Visit = st.session_state["_visit"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import charts, claim_pair, widgets, words
+from dashboard import charts, claim_pair, outage, widgets, words
 from dashboard.acting import Visit, make
 from dashboard.going import choose, go
 from dashboard.markup import div, show, span, tag
@@ -115,6 +115,7 @@ def actions(visit: Visit, view: EventView) -> None:
 
 
 @st.fragment(run_every=10, key="spread")
+@outage.kept_open
 def spread(visit: Visit, view: EventView) -> None:
     """The curve with alerts and releases on it, stance, sources, places."""
     with visit.desk.store.read() as conn:
@@ -175,6 +176,7 @@ def spread(visit: Visit, view: EventView) -> None:
             widgets.empty("帖文中没有可认定的地点。")
 
 
+@outage.needs("index")
 def post_list(visit: Visit, view: EventView) -> None:
     """Posts with copies folded, most copied first."""
     desk, now = visit.desk, visit.desk.now()

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import charts, widgets, words
+from dashboard import charts, outage, widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.going import choose, chosen
 from dashboard.markup import Safe, div, show, span, tag
@@ -45,6 +45,7 @@ def page(visit: Visit) -> None:
 
 
 @st.fragment(run_every=2, key="lane")
+@outage.kept_open
 def lane(state: str, selected: str) -> None:
     """The lane, live: oldest first, so new ones come at the end and nothing moves."""
     visit: Visit = st.session_state["_visit"]

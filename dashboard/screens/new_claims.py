@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import outage, widgets, words
 from dashboard.acting import Visit
 from dashboard.going import can_go, go
 from dashboard.markup import div, show, span
@@ -15,6 +15,8 @@ MOST = 5
 
 
 @st.fragment(run_every=15, key="new_claims")
+@outage.kept_open
+@outage.needs("index")
 def first_spoken(visit: Visit) -> None:
     """Claims of the last day that match nothing in the library, most important first."""
     desk = visit.desk

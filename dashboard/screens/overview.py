@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard import charts, widgets, words
+from dashboard import charts, outage, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
 from dashboard.markup import div, show, span, tag
@@ -54,6 +54,7 @@ def read_board(visit: Visit) -> Board:
 
 
 @st.fragment(run_every=1.5, key="counters")
+@outage.kept_open
 def counters() -> None:
     """Six counters that are filters, kept in the address; and the door for new rows."""
     visit = _visit()
@@ -111,6 +112,7 @@ def _steady(items: Sequence[ActionItem]) -> list[tuple[ActionItem, bool]]:
 
 
 @st.fragment(run_every=5, key="action_list")
+@outage.kept_open
 def action_list() -> None:
     """待处理, steady while it is read."""
     visit = _visit()
@@ -233,6 +235,7 @@ def _main_act(visit: Visit, item: ActionItem) -> None:
 
 
 @st.fragment(run_every=7, key="around")
+@outage.kept_open
 def around() -> None:
     """Help lane, warnings in force, sources."""
     visit = _visit()
@@ -275,6 +278,7 @@ def help_box(visit: Visit, calls: Sequence[dict[str, object]]) -> None:
 
 
 @st.fragment(run_every=20, key="pictures")
+@outage.kept_open
 def pictures() -> None:
     """Volume and attitude, counties, kinds; slower, for nobody acts on a curve's second."""
     visit = _visit()

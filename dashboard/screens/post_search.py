@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import outage, widgets, words
 from dashboard.acting import Visit
 from dashboard.markup import div, show, span
 from dashboard.screens import corrections
@@ -17,6 +17,7 @@ LIMIT = 20
 SPANS = {"24 小时": 24, "7 天": 168, "30 天": 720, "全部": 0}
 
 
+@outage.needs("index")
 def search(visit: Visit) -> None:
     """Words as typed, cut by the same segmenter as the posts; all must occur; newest first."""
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -1,0 +1,63 @@
+"""A tiny HTTP server that answers as Elasticsearch does: for what a real one cannot be made to do.
+
+It knows the questions of a start and empty answers to searches; ``version``, ``status`` and
+``delay_s`` make it the wrong one, an unwilling one or a slow one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class ElasticReplica:
+    """Listens from the start until ``close``; every request is a connection of its own."""
+
+    def __init__(self, *, version: str = "8.19.2", status: int = 200, delay_s: float = 0.0) -> None:
+        replica = self
+        self.version, self.status, self.delay_s = version, status, delay_s
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                time.sleep(replica.delay_s)
+                body = json.dumps(replica.said(self.path)).encode()
+                self.send_response(replica.status)
+                self.send_header("content-type", "application/vnd.elasticsearch+json")
+                self.send_header("x-elastic-product", "Elasticsearch")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_HEAD = answer
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def said(self, path: str) -> dict[str, Any]:
+        if self.status != 200:
+            return {"error": {"type": "security_exception", "reason": "unable to authenticate"}}
+        if "/_alias" in path:
+            return {}
+        if path.startswith("/_nodes"):
+            return {"nodes": {"n1": {"version": self.version}}}
+        if path.endswith("/_count"):
+            return {"count": 0}
+        return {
+            "acknowledged": True,
+            "hits": {"hits": []},
+            "aggregations": {"newest": {"value": None}, "cells": {"buckets": []}},
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
