@@ -153,14 +153,21 @@ class Gazetteer:
         """Names in the text, each twice at most: one in doubt may be clear further on."""
         found: list[_Found] = []
         times: dict[str, int] = {}
-        for start, name in self._scanner.find(text, MOST_NAMES * 8, starts):
+        names = self._scanner.find(text, MOST_NAMES * 8, starts)
+        for start, name in names:
             seen = times.get(name, 0)
             if seen == 2 or len(found) == MOST_NAMES:
                 continue
             mention = self._extend(text, start, name)
-            if mention is not None:
-                times[name] = seen + 1
-                found.append(mention)
+            if mention is None:
+                continue
+            if found and start < found[-1].end:
+                # what looked like a street of that name goes on as a place of its own
+                before = found[-1].start
+                short = next(n for s, n in names if s == before)
+                found[-1] = _Found(before, before + len(short), short, self._by_name[short])
+            times[name] = seen + 1
+            found.append(mention)
         return found
 
     def _extend(self, text: str, start: int, name: str) -> _Found | None:
