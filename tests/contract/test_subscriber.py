@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -53,14 +54,17 @@ def test_the_documented_subscriber_says_every_alert_once(kafka_address: str) -> 
     def run(lines: int) -> list[str]:
         command = [sys.executable, str(SCRIPT), kafka_address, f"{prefix}office"]
         process = subprocess.Popen(
-            [*command, prefix + ALERTS.name], stdout=subprocess.PIPE, text=True
+            [*command, prefix + ALERTS.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert process.stdout is not None
         said = [process.stdout.readline().strip() for _ in range(lines)]
         until = time.monotonic() + 20
         while bus.lag("office", [ALERTS.name]) and time.monotonic() < until:
             time.sleep(0.1)
-        process.kill()
+        process.send_signal(signal.SIGINT)
         rest = process.stdout.read().splitlines()
         process.stdout.close()
         process.wait()
