@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 HOME_DIR ?= var
 PORT ?= 8501
 
-.PHONY: run test check venv format bench lock clean screenshot engines-up engines-down check-engines
+.PHONY: run test check venv format bench lock clean screenshot engines-up engines-down check-engines bench-engines
 
 run: venv ## the product; with no sources configured it plays the drill
 	@exec $(BIN)/tingfeng run --config $(HOME_DIR) --port $(PORT) $(ARGS)
@@ -44,6 +44,12 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## prints the figures of docs/benchmarks.md
 	$(BIN)/tingfeng bench all
+
+bench-engines: $(VENV)/.dev ## figures of the three servers; N=1000000 for the large index
+	$(BIN)/python scripts/engines.py start all --keep
+	@mkdir -p var/bench-engines
+	@$(BIN)/python scripts/engines.py settings > var/bench-engines/tingfeng.toml
+	$(BIN)/tingfeng bench engines --config var/bench-engines --n $(or $(N),0) --json
 
 screenshot: $(VENV)/.dev ## plays the drill and takes the README's picture
 	$(BIN)/python docs/take_screenshot.py

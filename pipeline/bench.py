@@ -13,7 +13,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -67,42 +67,54 @@ _SOURCES = ("weibo", "douyin", "xhs", "tieba", "rss")
 def bench_pipeline(n: int = 20_000) -> dict[str, Any]:
     """Posts per second of the whole chain as it runs, each part a process of its own; and of each
     stage, one after the other on one core."""
-    return {"n": n, **_in_parts(n), **_stage_by_stage(n), **_here()}
+    return {"n": n, **_in_parts(n), **_stage_by_stage(n), **here()}
 
 
 def _in_parts(n: int) -> dict[str, Any]:
-    """The product's own parts, loaded and waiting, while ``n`` posts come in at the door."""
+    with _app() as app:
+        return {"cores": os.cpu_count(), **chain(app, n)}
+
+
+def chain(app: App, n: int, *, annotators: int = 1) -> dict[str, Any]:
+    """The product's own parts, loaded and waiting, while ``n`` posts come in at the door.
+
+    Raises: StageStopped when a part ends.
+    """
     stages = {"annotate": POSTS_RAW.name, "index": POSTS_ANNOTATED.name}
     stages["detect"] = POSTS_ANNOTATED.name
-    with _app() as app:
-        home = app.settings.home
-        supervisor = Supervisor({part: part_command(part, home) for part in stages}, home / "logs")
-        ingest = app.ingest()
-        first, *posts = _fetched(n + 1, app.now())
+    home = app.settings.home
+    commands: dict[str, Sequence[str]] = {p: part_command(p, home) for p in stages}
+    for number in range(1, annotators):
+        commands[f"annotate-{number + 1}"] = part_command("annotate", home)
+    supervisor = Supervisor(commands, home / "logs")
+    ingest = app.ingest()
+    first, *posts = fetched(n + 1, app.now())
 
-        def wait(expected: int) -> None:
-            """Until every part has handled what the door let in."""
-            while app.index.count(Query()) < expected or any(
-                app.bus.lag(stage, [topic]) for stage, topic in stages.items()
-            ):
-                if any(child.restarts for child in supervisor.children):
-                    raise StageStopped("a part of the bench ended; run: tingfeng doctor")
-                time.sleep(0.05)
+    def wait(expected: int) -> None:
+        """Until every part has handled what the door let in."""
+        while (
+            any(app.bus.lag(stage, [topic]) for stage, topic in stages.items())
+            or app.index.count(Query()) < expected
+        ):
+            # a part that ended is not started again here: its restart would be measured
+            running = [c.process for c in supervisor.children if c.process is not None]
+            if any(process.poll() is not None for process in running):
+                raise StageStopped("a part of the bench ended; run: tingfeng doctor")
+            time.sleep(0.05)
 
-        supervisor.start()
-        try:
-            ingest.accept([first])
-            wait(1)  # models are loaded
-            began = time.perf_counter()
-            for start in range(0, n, BATCH):
-                ingest.accept(posts[start : start + BATCH])
-            let_in = time.perf_counter() - began
-            wait(n + 1)
-            took = time.perf_counter() - began
-        finally:
-            supervisor.stop()
+    supervisor.start()
+    try:
+        ingest.accept([first])
+        wait(1)  # models are loaded
+        began = time.perf_counter()
+        for start in range(0, n, BATCH):
+            ingest.accept(posts[start : start + BATCH])
+        let_in = time.perf_counter() - began
+        wait(n + 1)
+        took = time.perf_counter() - began
+    finally:
+        supervisor.stop()
     return {
-        "cores": os.cpu_count(),
         "whole_chain_in_parts_per_s": round(n / took),
         "seconds_at_the_door": round(let_in, 2),
         "seconds_to_the_last_post": round(took, 2),
@@ -112,8 +124,8 @@ def _in_parts(n: int) -> dict[str, Any]:
 def _stage_by_stage(n: int) -> dict[str, Any]:
     with _app() as app:
         annotator = Annotator.load()
-        annotator.annotate([text for text, _ in zip(_texts(), range(500), strict=False)])
-        posts = list(_fetched(n, app.now()))
+        annotator.annotate([text for text, _ in zip(texts(), range(500), strict=False)])
+        posts = list(fetched(n, app.now()))
         ingest = app.ingest()
         took, cpu = {}, {}
         took["ingest"], cpu["ingest"] = _timed(lambda: ingest.accept(posts))
@@ -149,7 +161,7 @@ def bench_search(n: int = 200_000) -> dict[str, Any]:
 
 def bench_board(n: int = 200_000) -> dict[str, Any]:
     """Milliseconds of what the board asks again and again, at ``n`` posts."""
-    return _bench_queries(n, _board)
+    return _bench_queries(n, board_questions)
 
 
 Ask = Callable[[], object]
@@ -173,7 +185,7 @@ def _searches(index: Index, end: datetime) -> dict[str, Ask]:
     }
 
 
-def _board(index: Index, end: datetime) -> dict[str, Ask]:
+def board_questions(index: Index, end: datetime) -> dict[str, Ask]:
     day, week = end - timedelta(days=1), end - timedelta(days=7)
     city = Query(adcode="4501")
     return {
@@ -205,30 +217,37 @@ def _board(index: Index, end: datetime) -> dict[str, Ask]:
 
 def _bench_queries(n: int, asks: Callable[[Index, datetime], dict[str, Ask]]) -> dict[str, Any]:
     with _app() as app:
-        put_s = _fill(app.index, n)
-        end = START + timedelta(days=DAYS)
-        every: list[float] = []
-        queries: dict[str, dict[str, float]] = {}
-        for name, ask in asks(app.index, end).items():
-            ask()
-            took = sorted(1000 * _timed(ask)[0] for _ in range(ROUNDS))
-            every += took
-            queries[name] = {"median_ms": _ms(took, 0.5), "p95_ms": _ms(took, 0.95)}
+        found = ask_all(app.index, n, asks)
         size = _size(app.settings.home)
+    return {**found, "bytes_per_post": round(size / n), **here()}
+
+
+def ask_all(
+    index: Index, n: int, asks: Callable[[Index, datetime], dict[str, Ask]]
+) -> dict[str, Any]:
+    """Fill an empty index with ``n`` posts and put every question to it ``ROUNDS`` times."""
+    put_s = fill(index, n)
+    index.refresh()
+    end = START + timedelta(days=DAYS)
+    every: list[float] = []
+    queries: dict[str, dict[str, float]] = {}
+    for name, ask in asks(index, end).items():
+        ask()
+        took = sorted(1000 * _timed(ask)[0] for _ in range(ROUNDS))
+        every += took
+        queries[name] = {"median_ms": milliseconds(took, 0.5), "p95_ms": milliseconds(took, 0.95)}
     every.sort()
     return {
         "n": n,
         "put_per_s": round(n / put_s),
-        "p50_ms": _ms(every, 0.5),
-        "p95_ms": _ms(every, 0.95),
+        "p50_ms": milliseconds(every, 0.5),
+        "p95_ms": milliseconds(every, 0.95),
         "slowest_p95_ms": max(q["p95_ms"] for q in queries.values()),
         "queries": queries,
-        "bytes_per_post": round(size / n),
-        **_here(),
     }
 
 
-def _fill(index: Index, n: int) -> float:
+def fill(index: Index, n: int) -> float:
     """Put ``n`` posts in batches of 500; returns the seconds of putting alone."""
     seconds = 0.0
     batch: list[AnnotatedPost] = []
@@ -242,17 +261,17 @@ def _fill(index: Index, n: int) -> float:
     return seconds
 
 
-def _texts(seed: int = 7) -> Iterator[str]:
+def texts(seed: int = 7) -> Iterator[str]:
     dice = random.Random(seed)  # noqa: S311  the same posts at every run
     while True:
         parts = (f"{dice.choice(_WHERE)}{dice.choice(_WHAT)}" for _ in range(dice.choice((2, 4))))
         yield "，".join(parts) + f"，{dice.choice(_AND)}。{dice.choice(_AND)}"
 
 
-def _fetched(n: int, end: datetime) -> Iterator[FetchedPost]:
+def fetched(n: int, end: datetime) -> Iterator[FetchedPost]:
     dice = random.Random(3)  # noqa: S311
     step = timedelta(days=1) / n
-    for i, text in zip(range(n), _texts(), strict=False):
+    for i, text in zip(range(n), texts(), strict=False):
         at = end - (n - i) * step
         yield FetchedPost(
             source=dice.choice(_SOURCES),
@@ -269,13 +288,13 @@ def _fetched(n: int, end: datetime) -> Iterator[FetchedPost]:
 
 
 def _annotated(n: int) -> Iterator[AnnotatedPost]:
-    texts = [text for text, _ in zip(_texts(), range(min(n, _JUDGED)), strict=False)]
-    notes = Annotator.load().annotate(texts)
+    judged = [text for text, _ in zip(texts(), range(min(n, _JUDGED)), strict=False)]
+    notes = Annotator.load().annotate(judged)
     dice = random.Random(5)  # noqa: S311
     step = timedelta(days=DAYS) / n
     for i in range(n):
         at = START + i * step
-        number = dice.randrange(len(texts))
+        number = dice.randrange(len(judged))
         source = dice.choice(_SOURCES)
         post = Post(
             id=post_id(source, str(i), "", "", "", ""),
@@ -286,7 +305,7 @@ def _annotated(n: int) -> Iterator[AnnotatedPost]:
             author_kind="person",
             published_at=at,
             fetched_at=at + timedelta(seconds=40),
-            text=texts[number],
+            text=judged[number],
             counts=Counts(likes=dice.randrange(99)),
             counted_at=at + timedelta(seconds=40),
         )
@@ -315,11 +334,11 @@ def _size(home: Path) -> int:
     return sum(file.stat().st_size for file in home.glob("posts.db*"))
 
 
-def _ms(ordered: list[float], share: float) -> float:
+def milliseconds(ordered: list[float], share: float) -> float:
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
 
 
-def _here() -> dict[str, Any]:
+def here() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         "machine": f"{platform.machine()} {platform.system()}, one thread",

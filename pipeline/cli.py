@@ -430,21 +430,27 @@ def doctor(config: Config = DEFAULT_HOME, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="annotate,peers,pipeline,board,search,click or all")],
+    what: Annotated[
+        str, typer.Argument(help="annotate,peers,pipeline,board,search,click,engines or all")
+    ],
     files: Annotated[
         list[Path] | None, typer.Argument(help="labelled files for peers; none = our corpus")
     ] = None,
     n: Annotated[int, typer.Option(help="posts; 0 = the usual number")] = 0,
+    config: Annotated[
+        Path, typer.Option("--config", help="folder whose settings name the servers (engines)")
+    ] = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Measure this machine. Figures are medians; never a test.
 
-    Example: tingfeng bench annotate,search --json
+    `engines` measures Kafka, Elasticsearch and PostgreSQL; it makes topics, indices and a database
+    of its own and removes them. Example: tingfeng bench annotate,search --json
     """
     from pipeline.commands.benchmarks import run_benches
 
     names = [w.strip() for w in what.split(",") if w.strip()]
-    _report(run_benches(names, n, files or ()), as_json)
+    _report(run_benches(names, n, files or (), config), as_json)
 
 
 @dead_app.command("list")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SettingsError
+from pipeline.settings import load_settings
 
 PEERS = "peers"
+ENGINES = "engines"
 USUAL = {
     "annotate": 20_000,
     "pipeline": 20_000,
@@ -19,20 +21,28 @@ USUAL = {
 
 
 def run_benches(
-    names: Sequence[str], n: int = 0, files: Sequence[Path] = ()
+    names: Sequence[str], n: int = 0, files: Sequence[Path] = (), config: Path | None = None
 ) -> Iterator[dict[str, Any]]:
     """One row per bench, for ``peers`` one per question and reader. ``n``: posts, 0 = the usual
-    number. ``files``: labelled texts for ``peers``, our corpus by default.
+    number. ``files``: labelled texts for ``peers``, our corpus by default. ``config``: folder
+    whose settings name the servers of ``engines``, which is not part of ``all``.
 
     Raises: SettingsError, LabelledFileError.
     """
     known = [PEERS, *USUAL]
     wanted = known if "all" in names else list(names)
     for name in wanted:
-        if name not in known:
-            raise SettingsError(f"no bench {name!r}; choose from {', '.join(known)} or all")
+        if name not in (*known, ENGINES):
+            raise SettingsError(
+                f"no bench {name!r}; choose from {', '.join(known)}, engines or all"
+            )
     for name in wanted:
-        if name == PEERS:
+        if name == ENGINES:
+            from pipeline.bench_engines import bench_engines
+
+            settings = load_settings(config or Path("var"))
+            yield from ({"bench": name, **row} for row in bench_engines(settings, n))
+        elif name == PEERS:
             yield from ({"bench": name, **row} for row in _peers(files))
         else:
             yield {"bench": name, **_bench(name)(n or USUAL[name])}

@@ -1,0 +1,202 @@
+"""How fast the three servers are here, with topics, indices and a database of the bench's own.
+
+The same posts, parts and questions as ``pipeline.bench``. Figures, never a test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from pipeline import engines
+from pipeline.app import App, build
+from pipeline.bench import ask_all, board_questions, chain, fetched, here, milliseconds
+from pipeline.bus.base import decode_envelope
+from pipeline.bus.codec import decode_annotated
+from pipeline.bus.topics import ALERTS, POSTS_ANNOTATED
+from pipeline.errors import SettingsError
+from pipeline.index.base import Query
+from pipeline.settings import Settings, load_settings
+from pipeline.supervisor import Supervisor, part_command
+
+INDEXED = 200_000  # posts behind the board's questions
+CHAIN = 20_000  # posts through the whole chain
+PER_S = 300  # posts a second while alerts are timed
+SECONDS = 40
+HELPING = 30  # posts handed in at a time
+
+
+def bench_engines(settings: Settings, n: int = 0) -> Iterator[dict[str, Any]]:
+    """One row per measure. ``n``: posts behind the board's questions (0 = 200,000); a tenth of it
+    goes through the chain. Raises: SettingsError when the settings name no servers; EngineDown."""
+    if settings.profile != "distributed":
+        raise SettingsError(
+            "bench engines needs settings that name the three servers; `make bench-engines` makes "
+            "them, or name a folder with --config"
+        )
+    indexed = n or INDEXED
+    through = min(CHAIN, max(1_000, indexed // 10))
+    with tempfile.TemporaryDirectory(prefix="tingfeng-bench-") as folder:
+        app = build(load_settings(Path(folder)))
+        try:
+            embedded = chain(app, through)
+        finally:
+            app.close()
+    yield {"what": "chain, embedded", "n": through, **embedded, "cores": os.cpu_count(), **here()}
+    for workers in (1, 2):
+        with _servers(settings, workers) as app:
+            found = chain(app, through, annotators=workers)
+            share = found["whole_chain_in_parts_per_s"] / embedded["whole_chain_in_parts_per_s"]
+            yield {
+                "what": f"chain, servers, annotate workers: {workers}",
+                "n": through,
+                **found,
+                "of_embedded": round(share, 2),
+            }
+            if workers == 1:
+                yield {"what": "consumer of one partition", **_consumed(app)}
+    with _servers(settings) as app:
+        yield {"what": "alert after post", **_alerts(app)}
+    with _servers(settings) as app:
+        yield {"what": "index and board", **ask_all(app.index, indexed, board_questions)}
+
+
+def _consumed(app: App) -> dict[str, Any]:
+    """Messages of the one partition of ``posts.annotated``, decoded, committed at every poll."""
+    consumer = app.bus.consumer("bench", [POSTS_ANNOTATED.name])
+    count, took = 0, 0.0
+    try:
+        while not (batch := consumer.poll(500, 5.0)):
+            pass  # joining the group is not the question
+        while batch:
+            began = time.perf_counter()
+            for message in batch:
+                decode_annotated(message.value)
+            consumer.commit(batch)
+            count += len(batch)
+            batch = consumer.poll(500, 0.0) or _last(consumer.lag(), consumer.poll)
+            took += time.perf_counter() - began
+    finally:
+        consumer.close()
+    return {"n": count, "messages_per_s": round(count / took)}
+
+
+def _last(lag: int, poll: Any) -> Any:
+    return poll(500, 5.0) if lag else []
+
+
+def _alerts(app: App) -> dict[str, Any]:
+    """Posts at an even pace, each of another second of the day before: an alert names the second
+    of the post that made it."""
+    parts = ("annotate", "index", "detect", "desk")
+    home = app.settings.home
+    supervisor = Supervisor({part: part_command(part, home) for part in parts}, home / "logs")
+    sent: dict[int, float] = {}
+    seconds: list[float] = []
+    stop = threading.Event()
+
+    def listen() -> None:
+        consumer = app.bus.consumer("bench", [ALERTS.name])
+        while not stop.is_set():
+            batch = consumer.poll(500, 0.2)
+            now = time.monotonic()
+            for message in batch:
+                body = msgspec.json.decode(decode_envelope(message.value).body)
+                fired = int(datetime.fromisoformat(body["fired_at"]).timestamp())
+                if fired in sent:
+                    seconds.append(now - sent[fired])
+            consumer.commit(batch)
+        consumer.close()
+
+    listener = threading.Thread(target=listen)
+    total = PER_S * SECONDS
+    first, *posts = fetched(total + 1, app.now())
+    ingest = app.ingest()
+    supervisor.start()
+    listener.start()
+    try:
+        ingest.accept([first])
+        while app.bus.lag("detect", [POSTS_ANNOTATED.name]) or not app.index.count(Query()):
+            time.sleep(0.1)
+        time.sleep(5)  # the listener's group and the desk part settle
+        began = time.monotonic()
+        for start in range(0, total, HELPING):
+            batch = posts[start : start + HELPING]
+            now = time.monotonic()
+            sent.update((int(post.published_at.timestamp()), now) for post in batch)
+            ingest.accept(batch)
+            time.sleep(max(0.0, began + (start + HELPING) / PER_S - time.monotonic()))
+        behind = time.monotonic() - began - SECONDS
+        time.sleep(5)
+    finally:
+        stop.set()
+        listener.join()
+        supervisor.stop()
+    seconds.sort()
+    return {
+        "posts": total,
+        "posts_per_s": round(total / (SECONDS + max(0.0, behind))),
+        "alerts": len(seconds),
+        "p50_ms": milliseconds([1000 * s for s in seconds], 0.5) if seconds else None,
+        "p99_ms": milliseconds([1000 * s for s in seconds], 0.99) if seconds else None,
+    }
+
+
+@contextmanager
+def _servers(settings: Settings, annotators: int = 1) -> Iterator[App]:
+    """An app on the servers with names of its own, which are removed at the end."""
+    import psycopg
+
+    name = f"bench-{uuid4().hex[:12]}"
+    address = settings.database_url.get_secret_value()
+    server = address.rpartition("/")[0]
+    given = {
+        "profile": "distributed",
+        "kafka_servers": list(settings.kafka_servers),
+        "kafka_partitions": annotators,
+        "elastic_urls": list(settings.elastic_urls),
+        "elastic_user": settings.elastic_user,
+        "elastic_password": settings.elastic_password.get_secret_value(),
+        "database_url": f"{server}/{name}",
+        "prefix": name,
+        "one_of_several": annotators > 1,
+    }
+    with psycopg.connect(address, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')
+    try:
+        with tempfile.TemporaryDirectory(prefix="tingfeng-bench-") as folder:
+            lines = (f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+            (Path(folder) / "tingfeng.toml").write_text("".join(lines), encoding="utf-8")
+            app = build(load_settings(Path(folder)))
+            try:
+                yield app
+            finally:
+                index = engines.open_index(app.settings)
+                index.forget_everything()  # type: ignore[attr-defined]
+                index.close()
+                app.close()
+                _forget_topics(settings, f"{name}.")
+    finally:
+        with psycopg.connect(address, autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _forget_topics(settings: Settings, prefix: str) -> None:
+    from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]
+
+    admin = KafkaAdminClient(bootstrap_servers=list(settings.kafka_servers))
+    try:
+        admin.delete_topics([name for name in admin.list_topics() if name.startswith(prefix)])
+    finally:
+        admin.close()
