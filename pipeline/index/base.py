@@ -72,6 +72,25 @@ class Bar:
     posts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long work is. ``of``: posts in all, 0 when that is not known."""
+
+    step: str
+    posts: int
+    of: int = 0
+
+
+class Feed(Protocol):
+    """Annotated posts that come and come: every call goes on where the last one ended."""
+
+    last: int
+    """How many messages the last call found."""
+
+    def into(self, index: Index, step: str) -> Iterator[Progress]:
+        """Put all that is there now."""
+
+
 class Index(Protocol):
     """Annotated posts, full text, counts over time."""
 
@@ -120,6 +139,10 @@ class Index(Protocol):
 
     def restore(self, posts: Sequence[Kept]) -> None:
         """Take in what another index kept. Idempotent; what is newer here stays."""
+
+    def rebuild(self, feed: Feed) -> Iterator[Progress]:
+        """Anew from what is kept here and from ``feed``, while others read and write; says how far
+        it is. What others write meanwhile must come by ``feed`` too."""
 
     def refresh(self) -> None:
         """Make every write so far visible to searches."""

@@ -23,10 +23,11 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.errors import BadMessage, EngineDown
-from pipeline.index.base import Bar, Facet, Hit, Kept, Query, Step
+from pipeline.index.base import Bar, Facet, Feed, Hit, Kept, Progress, Query, Step
 from pipeline.index.codes import area_span, at_millis, millis
 from pipeline.index.elastic_docs import MAPPING, Stored, day_of
 from pipeline.index.elastic_generations import EMPTY_DAY, Generations
+from pipeline.index.elastic_rebuild import rebuilt
 from pipeline.posts_db import from_us
 
 log = structlog.get_logger("elastic")
@@ -379,6 +380,10 @@ class ElasticIndex:
         self.generations.drop(self.generations.everything())
         self.generations.forget_template()
         self._known.clear()
+
+    def rebuild(self, feed: Feed) -> Iterator[Progress]:
+        """A new generation of indices, while others read and write. Raises: EngineDown."""
+        return rebuilt(self, feed)
 
     def building(self, number: int) -> ElasticIndex:
         """The same index in a new generation, which no search sees before ``swap``."""

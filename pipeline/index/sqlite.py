@@ -18,7 +18,7 @@ from pathlib import Path
 from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.index import sqlite_rows as rows
-from pipeline.index.base import Bar, Facet, Hit, Kept, Query, Step
+from pipeline.index.base import Bar, Facet, Feed, Hit, Kept, Progress, Query, Step
 from pipeline.index.codes import (
     EVERYWHERE,
     MIX_FACETS,
@@ -248,6 +248,11 @@ class SqliteIndex:
             for at, counts in kept.counts:
                 counted = replace(kept.item.post, counts=counts, counted_at=at)
                 self.put([replace(kept.item, post=counted)], now)
+
+    def rebuild(self, feed: Feed) -> Iterator[Progress]:
+        """Index and posts are one file here: put what ``feed`` has once more, which adds what is
+        missing and changes nothing else."""
+        return feed.into(self, "messages")
 
     def refresh(self) -> None:
         """Nothing to do: a write is visible when it returns."""
