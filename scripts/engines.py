@@ -33,10 +33,11 @@ import sys
 import time
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 BASE = Path(os.environ.get("ENGINES_BASE", Path(__file__).resolve().parent.parent / "var/engines"))
@@ -145,11 +146,20 @@ class Engine(ABC):
     default_heap: ClassVar[str] = "256m"
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
-    def __init__(self, base: Path = BASE, *, port: int = 0, nodes: int = 1, heap: str = "") -> None:
+    def __init__(
+        self,
+        base: Path = BASE,
+        *,
+        port: int = 0,
+        nodes: int = 1,
+        heap: str = "",
+        extra: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         self.base = base.resolve()
         self.port = port or self.default_port
         self.nodes = nodes
         self.heap = heap or self.default_heap
+        self.extra = extra  # of the server's own settings, over ours
 
     @property
     @abstractmethod
@@ -332,6 +342,7 @@ class Kafka(Engine):
             "num.network.threads": 2,
             "num.io.threads": 4,
             "background.threads": 2,
+            **self.extra,
         }
 
     def _launch(self, node: int) -> int:
@@ -422,6 +433,7 @@ class Elasticsearch(Engine):
             "action.auto_create_index": False,
             "action.destructive_requires_name": True,
             **cluster,
+            **self.extra,
         }
 
     def _launch(self, node: int) -> int:

@@ -59,7 +59,7 @@ def own_engine() -> Iterator[OwnEngine]:
         # not below pytest's own folder: Elasticsearch and PostgreSQL run as other accounts
         base = Path(tempfile.mkdtemp(prefix="engines-"))
         base.chmod(0o755)
-        engine = ENGINES[name](base, port=free_port(), **options)
+        engine = ENGINES[name](base, **{"port": free_port(), **options})
         made.append(engine)
         engine.start()
         return engine

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from weakref import WeakSet
 
 from pipeline.bus.base import DeadLetter, Message, Record
@@ -35,6 +36,8 @@ class KafkaBus:
     the brokers' own clock decides how long it is kept. ``prefix``: stands before the names of
     topics and groups. ``lease_s``: a member silent for so long loses its partitions, as does one
     that does not poll for ``slow_s``. ``answer_s``: how long a broker may take to answer.
+    ``security``: the kafka package's options for TLS and accounts, as ``security_protocol``,
+    ``ssl_cafile``, ``sasl_mechanism``, ``sasl_plain_username``, ``sasl_plain_password``.
     """
 
     def __init__(
@@ -49,11 +52,17 @@ class KafkaBus:
         slow_s: float = 300.0,
         answer_s: float = 10.0,
         window_bytes: int = WINDOW_BYTES,
+        security: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self._clock = clock or WallClock()
         self._lease_s, self._slow_s = lease_s, slow_s
         self._cluster = Cluster(
-            servers, topics=topics, replication=replication, prefix=prefix, answer_s=answer_s
+            servers,
+            topics=topics,
+            replication=replication,
+            prefix=prefix,
+            answer_s=answer_s,
+            security=security,
         )
         self._publisher = Publisher(self._cluster, window_bytes=window_bytes)
         self._dead = DeadLetters(self._cluster, self._publisher)

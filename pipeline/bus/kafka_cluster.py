@@ -44,6 +44,7 @@ class Cluster:
 
     ``servers``: ``host:port`` of one or more. ``prefix``: stands before every topic and group,
     so that several bureaus can share a cluster. ``answer_s``: how long an answer may take.
+    ``security``: the kafka package's own options for TLS and accounts.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Cluster:
         replication: int,
         prefix: str,
         answer_s: float,
+        security: Mapping[str, object],
     ) -> None:
         self.answer_s = answer_s
         self._servers = tuple(servers)
         self._topics = topics
         self._replication = replication
         self._prefix = prefix
+        self._security = dict(security)
         self._parts: dict[str, tuple[TopicPartition, ...]] = {}
         self._admin: KafkaAdminClient | None = None
         self._lock = threading.RLock()
@@ -94,6 +97,7 @@ class Cluster:
                     request_timeout_ms=wait_ms,
                     reconnect_backoff_max_ms=1000,  # 30 s by default: that long after a restart
                     kafka_client=remembered,
+                    **self._security,
                     **options,
                 )
             except BaseException:
@@ -230,6 +234,11 @@ class Cluster:
             )
         if isinstance(error, kafka_errors.KafkaStorageError):
             return f"Kafka at {where} cannot write; is its disk full?"
+        if "sasl_mechanism" in self._security:  # the package tells no difference
+            return (
+                f"Kafka at {where} does not answer or refuses the account ({kind}); check that it"
+                " runs, that kafka_servers names it, and the account and its password"
+            )
         return (
             f"Kafka at {where} does not answer ({kind}); check that it runs and that"
             " kafka_servers names it"

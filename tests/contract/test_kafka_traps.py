@@ -23,7 +23,7 @@ from pipeline.bus.topics import ALERTS, DEAD, POSTS_RAW, Topic
 from pipeline.errors import BadMessage, EngineDown, NotNow
 from pipeline.worker import Worker
 from scripts.engines import Engine
-from tests.engines import OwnEngine, unique
+from tests.engines import OwnEngine, free_port, unique
 from tests.fakes import HandClock
 
 kafka = pytest.importorskip("kafka")
@@ -412,6 +412,40 @@ def test_brokers_of_a_wrong_version_are_named() -> None:
         with pytest.raises(EngineDown, match=r"is version 0\.10.*needs 3\.0 or newer"):
             KafkaBus([address], answer_s=3.0).publish(RAW, records(1))
         server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_wrong_password_is_named(own_engine: OwnEngine) -> None:
+    port = free_port()
+    listeners = f"SASL_PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}"
+    accounts = 'required username="admin" password="a" user_admin="a" user_office="right";'
+    broker = own_engine(
+        "kafka",
+        port=port,
+        extra={
+            "listeners": listeners,
+            "advertised.listeners": listeners,
+            "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "SASL_PLAINTEXT",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
+                f"org.apache.kafka.common.security.plain.PlainLoginModule {accounts}"
+            ),
+        },
+    )
+    account = {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "office",
+    }
+    with opened(broker.address) as make:
+        right = make(security=account | {"sasl_plain_password": "right"})
+        right.publish(RAW, records(3))
+        assert len(receive(right, "g", 3)) == 3
+        wrong = make(security=account | {"sasl_plain_password": "wrong"}, answer_s=2.0)
+        for attempt in (lambda: wrong.publish(RAW, records(1)), lambda: wrong.consumer("g", [RAW])):
+            with pytest.raises(EngineDown, match="the account and its password"):
+                attempt()
 
 
 # -- brokers that freeze and die -----------------------------------------------------------
