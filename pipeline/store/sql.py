@@ -60,6 +60,11 @@ def make_engine(url: str, busy_s: float = BUSY_S) -> Engine:
             max_overflow=20,
             connect_args={
                 "connect_timeout": 5,
+                # a host or a line that is gone says nothing: then an answer fails within this time
+                "tcp_user_timeout": 15_000,
+                "keepalives_idle": 5,
+                "keepalives_interval": 3,
+                "keepalives_count": 3,
                 "options": f"-c lock_timeout={int(busy_s * 1000)} -c timezone=UTC",
             },
         )
