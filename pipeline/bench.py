@@ -38,6 +38,7 @@ DAYS = 30
 START = datetime(2026, 6, 1, tzinfo=UTC)
 BATCH = 500
 ROUNDS = 20
+LIMIT_S = 300.0
 _JUDGED = 5_000  # different texts that are judged; more posts repeat them at other times
 
 
@@ -92,14 +93,16 @@ def chain(app: App, n: int, *, annotators: int = 1) -> dict[str, Any]:
 
     def wait(expected: int) -> None:
         """Until every part has handled what the door let in."""
+        until = time.monotonic() + LIMIT_S
         while (
             any(app.bus.lag(stage, [topic]) for stage, topic in stages.items())
             or app.index.count(Query()) < expected
         ):
             # a part that ended is not started again here: its restart would be measured
             running = [c.process for c in supervisor.children if c.process is not None]
-            if any(process.poll() is not None for process in running):
-                raise StageStopped("a part of the bench ended; run: tingfeng doctor")
+            ended = any(process.poll() is not None for process in running)
+            if ended or time.monotonic() > until:
+                raise StageStopped("a part of the bench ended or gave up; run: tingfeng doctor")
             time.sleep(0.05)
 
     supervisor.start()

@@ -21,11 +21,11 @@ import msgspec
 
 from pipeline import engines
 from pipeline.app import App, build
-from pipeline.bench import ask_all, board_questions, chain, fetched, here, milliseconds
+from pipeline.bench import LIMIT_S, ask_all, board_questions, chain, fetched, here, milliseconds
 from pipeline.bus.base import decode_envelope
 from pipeline.bus.codec import decode_annotated
 from pipeline.bus.topics import ALERTS, POSTS_ANNOTATED
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, StageStopped
 from pipeline.index.base import Query
 from pipeline.settings import Settings, load_settings
 from pipeline.supervisor import Supervisor, part_command
@@ -127,7 +127,10 @@ def _alerts(app: App) -> dict[str, Any]:
     listener.start()
     try:
         ingest.accept([first])
+        until = time.monotonic() + LIMIT_S
         while app.bus.lag("detect", [POSTS_ANNOTATED.name]) or not app.index.count(Query()):
+            if time.monotonic() > until:
+                raise StageStopped("a part of the bench gave up; run: tingfeng doctor")
             time.sleep(0.1)
         time.sleep(5)  # the listener's group and the desk part settle
         began = time.monotonic()
