@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from sqlalchemy import func, insert, select
@@ -42,13 +45,12 @@ def empty_store(folder: Path) -> Store:
     path = folder / "desk.db"
     template = _templates.get("desk")
     if template is None:
-        store = open_store(path)
+        template = _templates["desk"] = Path(mkdtemp(prefix="desk-")) / "template.db"
+        atexit.register(shutil.rmtree, template.parent, ignore_errors=True)
+        store = open_store(template)
         store.create()
         store.close()
-        _templates["desk"] = path.with_name("template.db")
-        copy_store(path, _templates["desk"])
-    else:
-        copy_store(template, path)
+    copy_store(template, path)
     return open_store(path)
 
 
