@@ -67,7 +67,10 @@ def own_engine() -> Iterator[OwnEngine]:
     yield make
     for engine in made:
         engine.thaw()
-        engine.kill()
+        if engine.name == "pg":
+            engine.stop()  # killed, its children would still write into the folder
+        else:
+            engine.kill()
         shutil.rmtree(engine.base, ignore_errors=True)
 
 
