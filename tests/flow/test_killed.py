@@ -156,10 +156,11 @@ def outcome(app: App) -> dict[str, Any]:
     }
 
 
-def prepare(home: Path) -> Settings:
+def prepare(home: Path, more: str = "lease_seconds = 1") -> Settings:
+    """A folder with settings and the first tables. ``more``: further lines of tingfeng.toml."""
     home.mkdir(parents=True)
     (home / "tingfeng.toml").write_text(
-        f'lease_seconds = 1\nbackfill_hours = 1000000\nsecret_key = "{KEY}"\n', "utf-8"
+        f'{more}\nbackfill_hours = 1000000\nsecret_key = "{KEY}"\n', "utf-8"
     )
     # The night lies in the past, so the wall clock would calm its alerts at once; whether a new
     # finding still meets a live alert must not hang on when the desk part looked.
