@@ -361,6 +361,7 @@ def test_kills_of_servers_and_workers_change_nothing(
                     servers[victim].start(keep=True)
                 ready_s, since = time.monotonic() - began, datetime.now(UTC)
                 back_s = wait_for(partial(parts_at_work, app, since), f"back after {victim}")
+                wait_for(lambda: not desk.watch.away(desk.now()), "the board takes it back")
                 figures.add(victim, said_s, ready_s, back_s)
 
         play(app, 1.5 * ROUNDS, disturb)
