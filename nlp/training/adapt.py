@@ -29,7 +29,6 @@ from nlp.errors import LabelledFileError
 from nlp.heads import HEADS
 from nlp.kernel import Kernel, gram_keys
 from nlp.training.card import write_card
-from nlp.training.corrections import texts_of
 from nlp.training.labelled import LabelledText, own_corpus, read_files
 
 ENOUGH = 20  # corrections of one head, under which that head stays as it is
@@ -68,7 +67,7 @@ def adapt_model(
             "go on correcting and train later"
         )
     kept = [*ordinary, *(row.text for row in read_files(own_corpus(), for_training=True))]
-    texts = [*texts_of(corrections), *kept]
+    texts = [*(row.text for row in corrections), *kept]
     logits = kernel.score(texts)[0]
     columns, matrix, gram_weight = _features(weights, texts, len(corrections))
     table = model_file.read_table(champion)

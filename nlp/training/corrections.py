@@ -92,7 +92,3 @@ class _Copies:
             agree = np.count_nonzero(self._sketches[:n] == self._sketches[n], axis=1)
             near |= self._long[:n] & (agree >= COPY_AGREEMENT * SKETCH)
         return np.flatnonzero(near)
-
-
-def texts_of(rows: Sequence[LabelledText]) -> list[str]:
-    return [row.text for row in rows]

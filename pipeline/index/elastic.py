@@ -244,7 +244,7 @@ class ElasticIndex:
                 self._follow()
                 found = self._found(waiting)
                 gone = {
-                    id_: replace_item(s, replace(s.item, post=replace(s.item.post, gone=True)))
+                    id_: replace(s, item=replace(s.item, post=replace(s.item.post, gone=True)))
                     for id_, s in found.items()
                 }
                 waiting = self._write(gone)
@@ -596,11 +596,6 @@ def _advice(status: int, said: str) -> str:
     if "disk" in said or "read-only" in said or "read_only" in said:
         return f"Elasticsearch: the disk is full ({said[:200]}); free some space"
     return f"Elasticsearch: {said[:300]}"
-
-
-def replace_item(stored: Stored, item: AnnotatedPost) -> Stored:
-    """The same document with another post in it."""
-    return Stored(item, stored.seen, stored.wordings, stored.series, stored.where)
 
 
 def _hit(hit: dict[str, Any]) -> Hit:
