@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,14 +52,22 @@ def pg_url() -> str:
 
 @pytest.fixture(scope="module")
 def own_engine() -> Iterator[OwnEngine]:
-    """Makes servers that only one module uses: ``own_engine("kafka", nodes=3)``, started."""
-    made: list[Engine] = []
+    """Makes servers that only one module uses: ``own_engine("kafka", nodes=3)``, started.
 
-    def make(name: str, **options: Any) -> Engine:
+    ``disk="300m"`` gives the server a file system of that size for all it writes, which needs the
+    right to mount; without it the test is skipped.
+    """
+    made: list[Engine] = []
+    disks: list[Path] = []
+
+    def make(name: str, *, disk: str = "", **options: Any) -> Engine:
         _need(name)
         # not below pytest's own folder: Elasticsearch and PostgreSQL run as other accounts
         base = Path(tempfile.mkdtemp(prefix="engines-"))
         base.chmod(0o755)
+        if disk:
+            _mount(base, disk)
+            disks.append(base)
         engine = ENGINES[name](base, **{"port": free_port(), **options})
         made.append(engine)
         engine.start()
@@ -71,7 +80,19 @@ def own_engine() -> Iterator[OwnEngine]:
             engine.stop()  # killed, its children would still write into the folder
         else:
             engine.kill()
+    for disk in disks:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    for engine in made:
         shutil.rmtree(engine.base, ignore_errors=True)
+
+
+def _mount(folder: Path, size: str) -> None:
+    """A file system in memory of ``size`` (``300m``) at ``folder``."""
+    options = f"size={size},mode=0755"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk of its own needs the right to mount: {done.stderr.strip()}")
 
 
 def free_port(span: int = 130) -> int:
