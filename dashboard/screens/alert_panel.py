@@ -6,6 +6,7 @@ Not part of any live fragment, so half-typed reasons survive every refresh of th
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import streamlit as st
 
@@ -15,6 +16,7 @@ from dashboard.going import choose, go
 from dashboard.markup import Safe, div, show, span
 from pipeline.desk import alerts, cases, queries_events, silences
 from pipeline.desk.queries_events import AlertView
+from pipeline.domain.rights import may
 
 HOURS = (1, 2, 4, 12, 24)
 
@@ -155,7 +157,9 @@ def _actions(visit: Visit, view: AlertView) -> None:
                     undo=lambda tx, who: alerts.reopen_alert(tx, who, fp, "撤销关闭"),
                 ):
                     st.rerun()
-    if "silence" in view.can:
+    if view.silence is not None:
+        _silenced(visit, view.silence)
+    elif "silence" in view.can:
         _silence(visit, view)
     if "reopen" in view.can:
         with st.expander("重开：回到未认领"):
@@ -207,6 +211,26 @@ def _silence(visit: Visit, view: AlertView) -> None:
                 "已静默",
             ):
                 st.rerun()
+
+
+def _silenced(visit: Visit, silence: dict[str, Any]) -> None:
+    """Who muted what is like this, until when and why; whoever may mute may end it."""
+    now = visit.desk.now()
+    said = f"{silence['owner']}静默至 {words.stamp(silence['ends_at'], now)}：{silence['reason']}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(div(_line("同类静默中", said), cls="it"), width="stretch")
+        if (
+            may(visit.actor, "silence_short")
+            and widgets.ask_once(
+                "结束静默", "同类的新预警从现在起重新出声。", f"unsilence_{silence['id']}"
+            )
+            and do(
+                visit.desk,
+                lambda tx, who: silences.end_silence(tx, who, silence["id"]),
+                "已结束静默",
+            )
+        ):
+            st.rerun()
 
 
 def open_case(visit: Visit, fingerprint: str) -> int | None:

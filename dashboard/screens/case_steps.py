@@ -53,6 +53,17 @@ def steps(visit: Visit, view: CaseView) -> None:
                 "已登记回应",
                 lambda tx, who, text: cases.mark_responded(tx, who, case_id, text),
             )
+    if "press" in view.can:
+        with st.expander("登记新闻发布会：时限随之停止"):
+            _note(
+                visit,
+                case_id,
+                "press",
+                "何时何地、谁发布、说了什么",
+                "登记发布会",
+                "已登记新闻发布会",
+                lambda tx, who, text: cases.mark_press(tx, who, case_id, text),
+            )
     if (
         "watch" in view.can
         and st.button("转入观察", key="case_watch", type="primary")

@@ -14,6 +14,7 @@ from dashboard.markup import Safe, div, show, span, tag
 from pipeline.desk import help as desk_help
 from pipeline.desk import queries_help
 from pipeline.domain.case import HELP_RECEIVERS, HelpState
+from pipeline.domain.rights import may
 
 
 def page(visit: Visit) -> None:
@@ -166,18 +167,46 @@ def panel(visit: Visit, help_id: int) -> None:
                     undo=lambda tx, who: desk_help.reopen_help(tx, who, help_id, "撤销办结"),
                 ):
                     st.rerun()
-        with st.expander("查看联系方式：须写理由，系统留痕"):
-            reason = st.text_input("理由", key=f"vault_{help_id}")
-            if st.button("查看", key="help_vault"):
-                found = make(
-                    desk,
-                    lambda tx, who: desk_help.open_vault(tx, who, help_id, reason, desk.vault),
-                    "已留痕",
-                )
-                if found is None:
-                    st.rerun()
-                else:
-                    st.code(found, language=None)
+        _contacts(visit, call)
+
+
+def _contacts(visit: Visit, call: dict[str, Any]) -> None:
+    """Look at the sealed contacts, keep them as evidence, destroy them: each leaves a line."""
+    desk, help_id = visit.desk, call["id"]
+    if not call["contacts"]:
+        st.caption("没有联系方式，或已按规定销毁。")
+        return
+    if call["held"]:
+        show(div(span("联系方式留作证据：", cls="soft"), call["held"], cls="it"))
+    with st.expander("查看联系方式：须写理由，系统留痕"):
+        reason = st.text_input("理由", key=f"vault_{help_id}")
+        if st.button("查看", key="help_vault"):
+            found = make(
+                desk,
+                lambda tx, who: desk_help.open_vault(tx, who, help_id, reason, desk.vault),
+                "已留痕",
+            )
+            if found is None:
+                st.rerun()
+            else:
+                st.code(found, language=None)
+    if not call["held"] and may(visit.actor, "hold_evidence"):
+        with st.expander("留作证据：办结后不自动销毁"):
+            why = st.text_input("书面理由", key=f"hold_{help_id}", persist_state="session")
+            if st.button("留作证据", key="help_hold") and do(
+                desk,
+                lambda tx, who: desk_help.hold_as_evidence(tx, who, help_id, why),
+                "已留作证据，不再自动销毁",
+            ):
+                st.rerun()
+    can_destroy = call["state"] == HelpState.CLOSED and not call["held"]
+    if (
+        can_destroy
+        and may(visit.actor, "destroy_contacts")
+        and widgets.ask_once("立即销毁联系方式", "销毁后任何人都不能恢复。", "help_destroy")
+        and do(desk, lambda tx, who: desk_help.destroy_contacts(tx, who, help_id), "已销毁联系方式")
+    ):
+        st.rerun()
 
 
 def _handover_text(call: dict[str, Any], bureau: str) -> str:

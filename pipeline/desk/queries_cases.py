@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,6 +31,7 @@ EDITING_FOR = timedelta(minutes=2)
 class ClockView:
     """A clock as a bar. ``share``: of its time that has passed, 0-1; ``marks``: 50 % and 80 %."""
 
+    name: str
     label: str
     basis: str
     started_at: datetime
@@ -42,6 +44,10 @@ class ClockView:
     @property
     def is_met(self) -> bool:
         return self.met_at is not None
+
+    @property
+    def is_running(self) -> bool:
+        return not self.is_met and not self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +127,13 @@ def case_view(conn: Connection, case_id: int, now: datetime, actor: Actor) -> Ca
         {**a, "label": AssignmentState(a["state"]).label, "can": assignment_acts(a, actor, status)}
         for a in of(t.assignments, t.assignments.c.id)
     )
+    clocks = tuple(case_clocks(conn, case_id, now))
     return CaseView(
         case=case,
         status=status,
         level=Level(case["level"]),
         event=event,
-        clocks=tuple(case_clocks(conn, case_id, now)),
+        clocks=clocks,
         timeline=of(t.case_timeline, t.case_timeline.c.id.desc()),
         assignments=tasks,
         drafts=of(t.clarifications, t.clarifications.c.id),
@@ -134,7 +141,7 @@ def case_view(conn: Connection, case_id: int, now: datetime, actor: Actor) -> Ca
         reports=of(t.upward_reports, t.upward_reports.c.id),
         alerts=of(t.alerts, t.alerts.c.fired_at),
         evidence=of(t.evidence, t.evidence.c.id),
-        can=case_acts(case, actor),
+        can=case_acts(case, actor, clocks),
     )
 
 
@@ -178,6 +185,7 @@ def case_clocks(conn: Connection, case_id: int, now: datetime) -> list[ClockView
         )
         views.append(
             ClockView(
+                name=row["name"],
                 label=f"{row['label']}（{whose}）" if whose else row["label"],
                 basis=row["basis"],
                 started_at=row["started_at"],
@@ -202,7 +210,7 @@ _STEPS: dict[str, tuple[str, CaseStatus]] = {
 }
 
 
-def case_acts(case: dict[str, Any], actor: Actor) -> frozenset[str]:
+def case_acts(case: dict[str, Any], actor: Actor, clocks: Sequence[ClockView]) -> frozenset[str]:
     """Which buttons a case has for this person."""
     status = CaseStatus(case["status"])
     is_open = status in OPEN_CASE
@@ -215,6 +223,8 @@ def case_acts(case: dict[str, Any], actor: Actor) -> frozenset[str]:
         acts.add("assess")
     if is_open and may(actor, "advance_case"):
         acts.add("owner")
+        if any(k.name == "press" and k.is_running for k in clocks):
+            acts.add("press")
     if not is_open and status is not CaseStatus.MERGED and may(actor, "reopen_case"):
         acts.add("reopen")
     if status in OPEN_CASE and status is not CaseStatus.TRIAGE:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from pipeline.desk import queries as q
+from pipeline.desk.silences import active_silence
 from pipeline.domain.alert import ALERT_MOVES, AlertState
 from pipeline.domain.event import EVENT_KIND_NAMES, Level
 from pipeline.domain.rights import Actor, may
@@ -28,6 +29,8 @@ class AlertView:
     can: frozenset[str]
     deliveries: tuple[dict[str, Any], ...]
     case_id: int | None
+    silence: dict[str, Any] | None
+    """What mutes alerts like this one now, if anything."""
 
 
 def alert_view(conn: Connection, fingerprint: str, now: datetime, actor: Actor) -> AlertView | None:
@@ -47,6 +50,7 @@ def alert_view(conn: Connection, fingerprint: str, now: datetime, actor: Actor) 
         can=alert_acts(a, actor),
         deliveries=tuple(told),
         case_id=a["case_id"],
+        silence=active_silence(conn, a, now),
     )
 
 

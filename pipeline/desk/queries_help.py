@@ -37,8 +37,21 @@ def help_calls(conn: Connection, state: str, *, limit: int = 60) -> list[dict[st
 
 
 def help_call(conn: Connection, help_id: int) -> dict[str, Any] | None:
-    """One call, None when there is none."""
-    return q.one(conn, select(t.help_calls).where(t.help_calls.c.id == help_id))
+    """One call, None when there is none.
+
+    ``contacts``: how many it has that are not destroyed; ``held``: who keeps them as evidence and
+    why, empty when nobody does.
+    """
+    call = q.one(conn, select(t.help_calls).where(t.help_calls.c.id == help_id))
+    if call is None:
+        return None
+    v = t.vault.c
+    alive = q.rows(
+        conn,
+        select(v.held_reason).where(v.help_call_id == help_id, v.ciphertext.is_not(None)),
+    )
+    held = next((k["held_reason"] for k in alive if k["held_reason"]), "")
+    return {**call, "contacts": len(alive), "held": held}
 
 
 def open_by_county(conn: Connection, city: str) -> dict[str, tuple[int, int]]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from streamlit.testing.v1 import AppTest
 
 from dashboard.board import PAGES
+from pipeline.desk import help as desk_help
+from pipeline.desk import silences
 from pipeline.store import tables as t
 from tests.dashboard import seed
 from tests.dashboard.conftest import Open, Parts
@@ -89,6 +94,55 @@ def test_secrecy_then_signature_then_release(open_as: Open, parts: Parts) -> Non
     app.button(key="yes_release_1").click().run()
     assert row(parts, t.clarifications, t.clarifications.c.id, 1)["status"] == "released"
     assert row(parts, t.cases, t.cases.c.id, 1)["status"] == "responded"
+
+
+def test_a_silence_is_seen_on_its_alert_and_ended_there(open_as: Open, parts: Parts) -> None:
+    dam = seed.fp("dam")
+    kind = row(parts, t.alerts, t.alerts.c.fingerprint, dam)["kind"]
+    ends = parts.clock.now() + timedelta(hours=2)
+    with parts.store.begin(parts.clock.now()) as tx:
+        silences.add_silence(tx, seed.actor("周值班"), {"kind": kind}, "同一谣言已在办", ends)
+    app = open_as("李值班", sel=f"alert:{dam}")
+    assert "周值班静默至" in text(app) and "同一谣言已在办" in text(app)
+    app.button(key="yes_unsilence_1").click().run()
+    ended = row(parts, t.silences, t.silences.c.id, 1)
+    assert (ended["ends_at"], ended["ended_by"]) == (parts.clock.now(), "李值班")
+    assert "周值班静默至" not in text(app)
+
+
+def test_the_press_conference_is_noted_and_its_clock_stops(open_as: Open, parts: Parts) -> None:
+    app = open_as("李值班", "cases", id="1")
+    app.text_area(key="press_1").set_value("11 时在局会议室，莫签发发布雨情").run()
+    app.button(key="case_press").click().run()
+    clock = row(parts, t.clocks, t.clocks.c.name, "press")
+    assert clock["met_at"] == parts.clock.now()
+    assert "case_press" not in [b.key for b in app.button], "it is noted once"
+
+
+def test_contacts_are_kept_as_evidence_or_destroyed_by_the_leader(
+    open_as: Open, parts: Parts
+) -> None:
+    now = parts.clock.now()
+    with parts.store.begin(now) as tx:
+        for call in (1, 2):
+            sealed = base64.urlsafe_b64decode(parts.vault.seal("13800000000"))
+            tx.conn.execute(
+                insert(t.vault), {"help_call_id": call, "ciphertext": sealed, "created_at": now}
+            )
+            desk_help.pass_on(tx, seed.actor("李值班"), call, "119", "")
+            desk_help.close_help(tx, seed.actor("李值班"), call, "已救出")
+    app = open_as("李值班", "help", id="1")
+    assert "yes_help_destroy" not in [b.key for b in app.button], "only a leader destroys"
+    app.button(key="help_hold").click().run()
+    assert row(parts, t.vault, t.vault.c.help_call_id, 1)["held_reason"] == "", "a reason is needed"
+    app.text_input(key="hold_1").set_value("涉及责任认定").run()
+    app.button(key="help_hold").click().run()
+    assert row(parts, t.vault, t.vault.c.help_call_id, 1)["held_reason"] == "李值班：涉及责任认定"
+    app = open_as("韦带班", "help", id="1")
+    assert "yes_help_destroy" not in [b.key for b in app.button], "what is held stays"
+    app = open_as("韦带班", "help", id="2")
+    app.button(key="yes_help_destroy").click().run()
+    assert row(parts, t.vault, t.vault.c.help_call_id, 2)["ciphertext"] is None
 
 
 def test_an_ended_session_shows_nothing(parts: Parts) -> None:
