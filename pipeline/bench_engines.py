@@ -18,6 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+from sqlalchemy import make_url
 
 from pipeline import engines
 from pipeline.app import App, build
@@ -163,15 +164,20 @@ def _servers(settings: Settings, annotators: int = 1) -> Iterator[App]:
 
     name = f"bench-{uuid4().hex[:12]}"
     address = settings.database_url.get_secret_value()
-    server = address.rpartition("/")[0]
+    database = make_url(address).set(database=name).render_as_string(hide_password=False)
     given = {
         "profile": "distributed",
         "kafka_servers": list(settings.kafka_servers),
+        "kafka_security": settings.kafka_security,
+        "kafka_user": settings.kafka_user,
+        "kafka_password": settings.kafka_password.get_secret_value(),
+        "kafka_mechanism": settings.kafka_mechanism,
         "kafka_partitions": annotators,
         "elastic_urls": list(settings.elastic_urls),
         "elastic_user": settings.elastic_user,
         "elastic_password": settings.elastic_password.get_secret_value(),
-        "database_url": f"{server}/{name}",
+        "tls_ca_file": settings.tls_ca_file,
+        "database_url": database,
         "prefix": name,
         "one_of_several": annotators > 1,
     }
@@ -188,18 +194,8 @@ def _servers(settings: Settings, annotators: int = 1) -> Iterator[App]:
                 index = engines.open_index(app.settings)
                 index.forget_everything()  # type: ignore[attr-defined]
                 index.close()
+                app.bus.forget_everything()  # type: ignore[attr-defined]
                 app.close()
-                _forget_topics(settings, f"{name}.")
     finally:
         with psycopg.connect(address, autocommit=True) as conn:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def _forget_topics(settings: Settings, prefix: str) -> None:
-    from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]
-
-    admin = KafkaAdminClient(bootstrap_servers=list(settings.kafka_servers))
-    try:
-        admin.delete_topics([name for name in admin.list_topics() if name.startswith(prefix)])
-    finally:
-        admin.close()

@@ -43,6 +43,7 @@ def open_bus(settings: Settings, clock: Clock) -> Bus:
         )
     try:
         from pipeline.bus.kafka import KafkaBus
+        from pipeline.bus.kafka_security import Security
     except ModuleNotFoundError as missing:
         raise _not_installed(missing) from missing
     return KafkaBus(
@@ -52,6 +53,13 @@ def open_bus(settings: Settings, clock: Clock) -> Bus:
         replication=settings.kafka_replication,
         topics=_topics(settings.kafka_partitions),
         lease_s=settings.lease_seconds,
+        security=Security(
+            settings.kafka_security,
+            user=settings.kafka_user,
+            password=settings.kafka_password.get_secret_value(),
+            mechanism=settings.kafka_mechanism,
+            ca_file=settings.tls_ca_file,
+        ),
     )
 
 
@@ -68,6 +76,7 @@ def open_index(settings: Settings) -> Index:
         prefix=settings.prefix or "tingfeng",
         user=settings.elastic_user,
         password=settings.elastic_password.get_secret_value(),
+        ca_file=settings.tls_ca_file,
         shards=settings.elastic_shards,
         replicas=settings.elastic_replicas,
     )

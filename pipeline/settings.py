@@ -7,6 +7,7 @@ Order: ``--config DIR`` holds ``tingfeng.toml`` (optional), environment variable
 from __future__ import annotations
 
 import os
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,15 @@ class Settings(BaseSettings):
         description="distributed: partitions of posts.raw; more let several annotate workers share "
         "the work and give up the order between posts",
     )
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="distributed: ssl = encrypted, sasl_... = with an account"
+    )
+    kafka_user: str = Field("", description="distributed: account of Kafka, with sasl_...")
+    kafka_password: SecretStr = Field(SecretStr(""), description="distributed: its password")
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        "SCRAM-SHA-512",
+        description="distributed: how the account is proven; PLAIN sends the password itself",
+    )
     elastic_urls: tuple[str, ...] = Field(
         (), description="distributed: addresses of Elasticsearch 8, as https://10.0.0.2:9200"
     )
@@ -49,6 +59,11 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr(""),
         description="distributed: PostgreSQL, as postgresql://user:password@10.0.0.3/tingfeng",
+    )
+    tls_ca_file: str = Field(
+        "",
+        description="distributed: PEM file of the authority behind the certificates of Kafka and "
+        "Elasticsearch; empty = those the system trusts",
     )
     prefix: str = Field(
         "",
@@ -151,6 +166,45 @@ class Settings(BaseSettings):
             if not 0 <= level <= 1:
                 raise ValueError(f"{name} is a share: write a number from 0 to 1")
         return value
+
+    @field_validator("tls_ca_file")
+    @classmethod
+    def _holds_certificates(cls, value: str) -> str:
+        if value:
+            try:
+                ssl.create_default_context(cafile=value)
+            except OSError as error:
+                raise ValueError(f"no certificate can be read from {value}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _connections_are_whole(self) -> Settings:
+        """An account needs both halves and a place; an authority needs something to vouch for."""
+        with_account = self.kafka_security.startswith("sasl")
+        account = {
+            "kafka_user": bool(self.kafka_user),
+            "kafka_password": bool(self.kafka_password.get_secret_value()),
+        }
+        missing = [name for name, is_given in account.items() if not is_given]
+        if with_account and missing:
+            raise ValueError(
+                f"kafka_security = {self.kafka_security} needs an account; "
+                f"also set {', '.join(missing)}"
+            )
+        if not with_account and len(missing) < len(account):
+            raise ValueError(
+                'an account of Kafka needs kafka_security = "sasl_ssl" (or "sasl_plaintext", '
+                f'without encryption), not "{self.kafka_security}"'
+            )
+        encrypted = [url.startswith("https://") for url in self.elastic_urls]
+        if any(encrypted) and not all(encrypted):
+            raise ValueError("elastic_urls must all begin with https://, or none of them")
+        if self.tls_ca_file and not (any(encrypted) or self.kafka_security.endswith("ssl")):
+            raise ValueError(
+                'nothing uses tls_ca_file: write kafka_security = "sasl_ssl" or '
+                "elastic_urls with https://, or remove it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _profile_is_whole(self) -> Settings:

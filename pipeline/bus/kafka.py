@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from weakref import WeakSet
 
 from pipeline.bus.base import DeadLetter, Message, Record
@@ -20,6 +19,7 @@ from pipeline.bus.kafka_dead import DeadLetters
 from pipeline.bus.kafka_member import Member
 from pipeline.bus.kafka_publisher import WINDOW_BYTES, Publisher, Row
 from pipeline.bus.kafka_reader import AT, kept_records, to_message
+from pipeline.bus.kafka_security import Security
 from pipeline.bus.topics import TOPICS, Topic
 from pipeline.clock import Clock, WallClock
 from pipeline.errors import BadMessage, EngineDown
@@ -36,8 +36,6 @@ class KafkaBus:
     the brokers' own clock decides how long it is kept. ``prefix``: stands before the names of
     topics and groups. ``lease_s``: a member silent for so long loses its partitions, as does one
     that does not poll for ``slow_s``. ``answer_s``: how long a broker may take to answer.
-    ``security``: the kafka package's options for TLS and accounts, as ``security_protocol``,
-    ``ssl_cafile``, ``sasl_mechanism``, ``sasl_plain_username``, ``sasl_plain_password``.
     """
 
     def __init__(
@@ -52,7 +50,7 @@ class KafkaBus:
         slow_s: float = 300.0,
         answer_s: float = 10.0,
         window_bytes: int = WINDOW_BYTES,
-        security: Mapping[str, object] = MappingProxyType({}),
+        security: Security = Security(),  # noqa: B008 - it is frozen
     ) -> None:
         self._clock = clock or WallClock()
         self._lease_s, self._slow_s = lease_s, slow_s
@@ -146,6 +144,10 @@ class KafkaBus:
         """Forgets handled dead letters. Returns 0: of all else the brokers do the retention."""
         self._dead.forget(now)
         return 0
+
+    def forget_everything(self) -> None:
+        """Delete every topic of ours, for a bench that had names of its own."""
+        self._cluster.forget_everything()
 
     def close(self) -> None:
         """End every connection and thread, also of consumers that were not closed."""

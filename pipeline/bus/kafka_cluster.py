@@ -21,6 +21,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import NewTopic, OffsetSpec  # type: ignore[import-untyped]
 from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
 
+from pipeline.bus.kafka_security import Security, watch
 from pipeline.bus.topics import Topic
 from pipeline.errors import EngineDown
 
@@ -44,7 +45,6 @@ class Cluster:
 
     ``servers``: ``host:port`` of one or more. ``prefix``: stands before every topic and group,
     so that several bureaus can share a cluster. ``answer_s``: how long an answer may take.
-    ``security``: the kafka package's own options for TLS and accounts.
     """
 
     def __init__(
@@ -55,14 +55,16 @@ class Cluster:
         replication: int,
         prefix: str,
         answer_s: float,
-        security: Mapping[str, object],
+        security: Security,
     ) -> None:
         self.answer_s = answer_s
         self._servers = tuple(servers)
         self._topics = topics
         self._replication = replication
         self._prefix = prefix
-        self._security = dict(security)
+        self._security = security
+        self._context = security.context()
+        self._refusal = ""  # of the last attempt to connect
         self._parts: dict[str, tuple[TopicPartition, ...]] = {}
         self._admin: KafkaAdminClient | None = None
         self._lock = threading.RLock()
@@ -87,6 +89,7 @@ class Cluster:
             config["socket_connection_setup_timeout_ms"] = wait_ms
             config["socket_connection_setup_timeout_max_ms"] = wait_ms
             inner.append(KafkaNetClient(**config))
+            watch(inner[-1]._manager, self._context, self.answer_s, self._told)
             return inner[-1]
 
         with self.errors():
@@ -97,7 +100,7 @@ class Cluster:
                     request_timeout_ms=wait_ms,
                     reconnect_backoff_max_ms=1000,  # 30 s by default: that long after a restart
                     kafka_client=remembered,
-                    **self._security,
+                    **self._security.options(),
                     **options,
                 )
             except BaseException:
@@ -157,6 +160,12 @@ class Cluster:
         """Delete what stands before an offset."""
         self._ask(lambda admin: admin.delete_records({part: offset}))
 
+    def forget_everything(self) -> None:
+        """Delete our topics."""
+        ours = {self.name(topic) for topic in self._topics}
+        self._ask(lambda admin: admin.delete_topics(sorted(ours & set(admin.list_topics()))))
+        self._parts.clear()
+
     def close(self) -> None:
         with self._lock:
             if self._admin is not None:
@@ -214,6 +223,9 @@ class Cluster:
         numbers = sorted(part["partition_index"] for part in self._ask(known))
         return tuple(TopicPartition(name, number) for number in numbers)
 
+    def _told(self, outcome: Exception | None) -> None:
+        self._refusal = self._security.refusal(outcome)
+
     @property
     def _where(self) -> str:
         return ", ".join(self._servers)
@@ -234,11 +246,8 @@ class Cluster:
             )
         if isinstance(error, kafka_errors.KafkaStorageError):
             return f"Kafka at {where} cannot write; is its disk full?"
-        if "sasl_mechanism" in self._security:  # the package tells no difference
-            return (
-                f"Kafka at {where} does not answer or refuses the account ({kind}); check that it"
-                " runs, that kafka_servers names it, and the account and its password"
-            )
+        if self._refusal:
+            return f"Kafka at {where} {self._refusal}"
         return (
             f"Kafka at {where} does not answer ({kind}); check that it runs and that"
             " kafka_servers names it"

@@ -16,6 +16,7 @@ from pipeline.errors import TingfengError
 from pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from pipeline.bus.base import Bus
     from pipeline.store.sql import Store
 
 ENOUGH_DISK = 2 * 1024**3
@@ -192,7 +193,7 @@ def _servers(s: Settings) -> str | None:
     from pipeline.clock import WallClock
 
     servers: dict[str, Callable[[], None]] = {
-        "kafka_servers": lambda: engines.open_bus(s, WallClock()).close(),
+        "kafka_servers": lambda: _ask_bus(engines.open_bus(s, WallClock())),
         "elastic_urls": lambda: engines.open_index(s).close(),
         "database_url": lambda: _ask(engines.open_store(s)),
     }
@@ -203,6 +204,14 @@ def _servers(s: Settings) -> str | None:
         except TingfengError as error:
             problems.append(f"{name}: {error}")
     return "; ".join(problems) or None
+
+
+def _ask_bus(bus: Bus) -> None:
+    """Of no topic, so that none is made before the settings are right."""
+    try:
+        bus.lag("doctor", ())
+    finally:
+        bus.close()
 
 
 def _ask(store: Store) -> None:
