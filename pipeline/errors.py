@@ -4,6 +4,7 @@
     ├── SettingsError          a setting is wrong; the text names it and says what to write
     ├── NotNow                 try again later: the handler keeps its place and backs off
     │   ├── StoreBusy          the database is locked or unreachable
+    │   │   └── StoreRefused   it refuses account, name or version: no start before that is right
     │   ├── EngineDown         bus or index does not answer
     │   └── LostLease          this member was too slow; another one took its messages over
     ├── Never                  give up on this message: it goes to the dead letters
@@ -13,6 +14,7 @@
         ├── IllegalTransition  the state table has no such move
         ├── NotAllowed         the role has no right to the act
         ├── MissingFields      a form is incomplete; ``fields`` names what is missing
+        ├── UnstorableText     a text that no database can keep as it is
         ├── NotFound           no such case, alert, clarification ...
         └── Stale              somebody else changed it meanwhile; look again
 
@@ -36,6 +38,13 @@ class NotNow(TingfengError):
 
 class StoreBusy(NotNow):
     """The database is locked or does not answer."""
+
+
+class StoreRefused(StoreBusy):
+    """The database is there and does not let us in: a setting is wrong, or its version.
+
+    A part that starts ends with it; one that runs goes on trying, as somebody may put it right.
+    """
 
 
 class EngineDown(NotNow):
@@ -76,6 +85,14 @@ class MissingFields(DeskError):
     def __init__(self, fields: dict[str, str]) -> None:
         self.fields = fields
         super().__init__("请补充：" + "、".join(fields.values()))
+
+
+class UnstorableText(DeskError):
+    """A text holds NUL or half of a character, or is too long. ``english``: for commands."""
+
+    def __init__(self, chinese: str, english: str) -> None:
+        self.english = english
+        super().__init__(chinese)
 
 
 class NotFound(DeskError):

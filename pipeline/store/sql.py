@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +22,29 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy import text as sql
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    StatementError,
+)
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import Topic
 from pipeline.domain.rights import Actor
-from pipeline.errors import StoreBusy, TingfengError
+from pipeline.errors import StoreBusy, StoreRefused, TingfengError, UnstorableText
 from pipeline.store import tables as t
+from pipeline.store.door import guard, to_json
 
 GENESIS = "0" * 64
 BUSY_S = 30.0
 WRITERS = 0x7466  # "tf": the advisory lock that makes PostgreSQL's writers queue
+LONGEST_THOUGHT_S = 60  # a writer silent for longer between two statements is frozen: others go on
+_TAKE_PLACE = sql(
+    "SELECT set_config('idle_in_transaction_session_timeout', :idle, true),"
+    " pg_advisory_xact_lock(:lock)"
+)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -46,29 +59,31 @@ def postgres_url(url: str) -> str:
 
 
 def make_engine(url: str, busy_s: float = BUSY_S) -> Engine:
-    """An engine whose SQLite transactions say IMMEDIATE when they mean to write.
+    """An engine that keeps no text it could not give back (``pipeline.store.door``).
+
+    ``busy_s``: how long a writer waits for another process before StoreBusy.
+    """
+    if url.startswith("sqlite"):
+        engine = _sqlite_engine(url, busy_s)
+    else:
+        from pipeline.store.postgres import postgres_engine
+
+        engine = postgres_engine(url, busy_s)
+    guard(engine)
+    return engine
+
+
+def _sqlite_engine(url: str, busy_s: float) -> Engine:
+    """An engine whose transactions say IMMEDIATE when they mean to write.
 
     A deferred transaction that reads first and writes later fails with "database is locked"
     whatever the busy timeout (measured); so writers take their place at the beginning.
-    ``busy_s``: how long a writer waits for another process before StoreBusy.
     """
-    if not url.startswith("sqlite"):
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=5,
-            max_overflow=20,
-            connect_args={
-                "connect_timeout": 5,
-                # a host or a line that is gone says nothing: then an answer fails within this time
-                "tcp_user_timeout": 15_000,
-                "keepalives_idle": 5,
-                "keepalives_interval": 3,
-                "keepalives_count": 3,
-                "options": f"-c lock_timeout={int(busy_s * 1000)} -c timezone=UTC",
-            },
-        )
-    engine = create_engine(url, connect_args={"timeout": busy_s, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        json_serializer=to_json,
+        connect_args={"timeout": busy_s, "check_same_thread": False},
+    )
 
     @event.listens_for(engine, "connect")
     def _pragmas(dbapi: Any, _record: Any) -> None:
@@ -182,7 +197,7 @@ class Store:
             conn.begin(),
         ):
             if conn.dialect.name == "postgresql":
-                conn.execute(sql("SELECT pg_advisory_xact_lock(:lock)"), {"lock": WRITERS})
+                conn.execute(_TAKE_PLACE, {"lock": WRITERS, "idle": f"{LONGEST_THOUGHT_S}s"})
             yield Tx(conn, now)
 
     @contextmanager
@@ -194,6 +209,17 @@ class Store:
             conn.begin(),
         ):
             yield conn
+
+    def ping(self) -> None:
+        """Ask whether the database is there. Raises: StoreBusy, within seconds."""
+        if self.engine.dialect.name == "postgresql":
+            from pipeline.store.postgres import is_silent
+
+            host, port = self.engine.url.host, self.engine.url.port
+            if host and is_silent(host, port or 5432):
+                raise _away(self.engine.url.database or "", "the server does not answer")
+        with self.read() as conn:
+            conn.exec_driver_sql("SELECT 1")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -219,17 +245,46 @@ def continue_counters(conn: Connection) -> None:
 def _engine_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        if isinstance(error, (IntegrityError, ProgrammingError)):
+    except StatementError as error:
+        if isinstance(error.orig, TingfengError):
+            raise error.orig from None
+        if not isinstance(error, DBAPIError):
+            raise
+        said = _translate(error, url.rpartition("/")[2])
+        if said is None:
             raise  # our own mistake, not the engine's
-        raise _translate(error, url.rpartition("/")[2]) from error
+        raise said from error
 
 
-def _translate(error: DBAPIError, name: str) -> TingfengError:
-    """What the engine said, and what to do about it. ``name``: of the database."""
+# what PostgreSQL says when it does not let us in, in English and in Chinese
+_NOT_OURS = ("password authentication", "no pg_hba.conf entry", "no password", "认证失败")
+_NO_DATABASE = re.compile('(database|数据库) ".*" (does not exist|不存在)')
+
+
+def _translate(error: DBAPIError, name: str) -> TingfengError | None:
+    """What the engine said, and what to do about it. ``name``: of the database.
+
+    None for what is no trouble of the engine's.
+    """
     text = str(error.orig)
-    if "password authentication" in text or "no pg_hba.conf entry" in text:
-        return StoreBusy(f"{name}: 账号或密码不对，请检查 database_url（{_first_line(text)}）")
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(error, DataError) and state == "22001":
+        return UnstorableText(
+            "有一项内容太长，请缩短后重试", "a text is too long; nothing was kept, shorten it"
+        )
+    if state == "42501":
+        return StoreRefused(
+            f"{name}: 账号没有建表或写入的权限，请数据库管理员授权（{_first_line(text)}；"
+            "let the account own the database）"
+        )
+    if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
+        return None
+    if any(words in text for words in _NOT_OURS):
+        return StoreRefused(f"{name}: 账号或密码不对，请检查 database_url（{_first_line(text)}）")
+    if _NO_DATABASE.search(text):
+        return StoreRefused(
+            f"{name}: 没有这个数据库，请先建库或检查 database_url（{_first_line(text)}）"
+        )
     if "No space left" in text or "full" in text:
         return StoreBusy(f"{name}: 磁盘已满：请清理磁盘空间，系统会自动重试（the disk is full）")
     if "readonly" in text or "unable to open" in text:
@@ -239,7 +294,11 @@ def _translate(error: DBAPIError, name: str) -> TingfengError:
             f"{name}: 数据库已损坏：请停止系统、恢复备份（damaged: {text}; stop and restore"
             " the backup, then run: tingfeng doctor）"
         )
-    return StoreBusy(f"{name}: 数据库暂时不可用，请稍后重试（{_first_line(text)}）")
+    return _away(name, _first_line(text))
+
+
+def _away(name: str, why: str) -> StoreBusy:
+    return StoreBusy(f"{name}: 数据库暂时不可用，请稍后重试（{why}）")
 
 
 def _first_line(text: str) -> str:

@@ -1,0 +1,138 @@
+"""Connections to PostgreSQL that notice when nobody answers any more.
+
+A server whose machine is frozen keeps its connections open: the kernel goes on acknowledging what
+is sent, so neither keepalives nor the server's own time limits ever end the waiting. So who waits
+here for longer than ``SILENT_S`` without a byte rings at the server's door: a new connection that
+asks one question. A server that is busy with a long statement, or lets us wait for a lock, answers
+it, and the waiting goes on; one that says nothing within ``ANSWER_S`` is taken for away, the
+connection is given up and the pool makes new ones.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Generator
+from contextlib import closing
+from time import monotonic
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+
+from pipeline.errors import StoreRefused
+from pipeline.store.door import to_json
+
+OLDEST = 13  # major version
+SILENT_S = 3.0
+ANSWER_S = 3.0
+AGAIN_S = 0.5  # nobody rings again so soon at a door that stayed shut
+CONNECT_S = 20  # a login has four answers: they may take a few seconds each
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+T = TypeVar("T")
+_shut: dict[tuple[str, int], float] = {}  # (host, port) -> when it stayed shut, monotonic seconds
+
+
+def postgres_engine(url: str, busy_s: float) -> Engine:
+    """An engine whose waiting is bounded, whatever happens to the server.
+
+    ``busy_s``: how long a statement waits for another one's lock.
+    """
+    engine = create_engine(
+        url,
+        json_serializer=to_json,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=20,
+        connect_args={
+            "connect_timeout": CONNECT_S,
+            # a host or a line that is gone acknowledges nothing
+            "tcp_user_timeout": 15_000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "options": f"-c lock_timeout={int(busy_s * 1000)} -c timezone=UTC"
+            # nor must the server keep the locks of a host that is gone
+            " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3",
+        },
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, cargs: Any, cparams: Any) -> Watched:
+        host = cparams.get("host") or ""
+        if host and "," not in host and is_silent(host, int(cparams.get("port") or 5432)):
+            raise psycopg.OperationalError(_NOBODY)
+        conn = Watched.connect(*cargs, **cparams)
+        major = conn.info.server_version // 10_000
+        if major < OLDEST:
+            conn.close()
+            raise StoreRefused(
+                f"PostgreSQL {major} 版本过旧，请升级到 {OLDEST} 或以上"
+                f"（PostgreSQL {major} is too old; {OLDEST} or newer is needed）"
+            )
+        return conn
+
+    return engine
+
+
+class Watched(psycopg.Connection[Any]):
+    """A connection whose waiting ends when the server is silent."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        return super().wait(self._watched(gen), *args, **kwargs)
+
+    def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """What psycopg's waiting drives: it comes back every tenth of a second, also for nothing.
+
+        Raises: OperationalError, with the connection closed, when the server is silent.
+        """
+        heard = monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = monotonic()
+                elif monotonic() - heard > SILENT_S:
+                    if is_silent(self.info.hostaddr or self.info.host, self.info.port):
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError(_NOBODY)
+                    heard = monotonic()
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+_NOBODY = "the server does not answer"
+
+
+def is_silent(host: str, port: int) -> bool:
+    """True when a server says nothing within ``ANSWER_S``.
+
+    The question is whether a connection may be encrypted: it needs no account, costs the server
+    one process for a moment and is answered in every state of it, with a byte or by hanging up.
+    """
+    if monotonic() - _shut.get((host, port), float("-inf")) < AGAIN_S:
+        return True
+    try:
+        with closing(_dial(host, port)) as line:
+            line.sendall(SSL_REQUEST)
+            line.recv(1)
+    except ConnectionError:
+        return False  # nobody listens: the connection that waits ends by itself
+    except OSError:  # no answer in time; no way to that host
+        _shut[host, port] = monotonic()
+        return True
+    return False
+
+
+def _dial(host: str, port: int) -> socket.socket:
+    if not host.startswith(("/", "@")):
+        return socket.create_connection((host, port), timeout=ANSWER_S)
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.settimeout(ANSWER_S)
+    path = f"{host}/.s.PGSQL.{port}"
+    line.connect("\0" + path[1:] if host.startswith("@") else path)
+    return line
