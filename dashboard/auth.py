@@ -165,8 +165,7 @@ class Auth:
 
     def _log_in(self, name: str, password: str, origin: str) -> tuple[str, bool]:
         store = self.desk.store
-        with store.begin(self.desk.now()) as tx:
-            user = users.authenticate(tx, name, password, origin)
+        user = users.authenticate(store, self.desk.now(), name, password, origin)
         with store.begin(_wall()) as tx:
             hours = self.desk.settings.session_hours
             return users.open_session(tx, user["id"], hours=hours, origin=origin), user[

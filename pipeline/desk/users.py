@@ -11,7 +11,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NoReturn
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -21,7 +20,7 @@ from pipeline.desk.guard import Act, Row, add, change, load, record, rows
 from pipeline.domain.rights import MACHINE, Actor, Role, require
 from pipeline.errors import MissingFields, NotAllowed, NotFound
 from pipeline.store import tables as t
-from pipeline.store.sql import Tx
+from pipeline.store.sql import Store, Tx
 
 MIN_LENGTH = 10
 LOCK_AFTER = 5
@@ -223,35 +222,47 @@ def _set(tx: Tx, actor: Actor, name: str, act: str, fact: str, text: str, **valu
 # ---- login --------------------------------------------------------------------------------
 
 
-def authenticate(tx: Tx, name: str, password: str, origin: str = "") -> Row:
+def authenticate(store: Store, now: datetime, name: str, password: str, origin: str = "") -> Row:
     """The user's row when the password fits.
 
-    A refusal is committed before it is raised: its count and its audit line must outlive the
-    rollback that the exception causes. So call it in a transaction of its own.
+    Hashing takes a tenth of a second, so it is done between two transactions: nobody's act waits
+    for it. A refusal is committed before it is raised: its count and its audit line stay.
     Raises: NotAllowed, with one text for every cause except a locked account.
     """
-    user = _by_name(tx.conn, name)
-    if user is not None and user["locked_until"] and user["locked_until"] > tx.now:
-        minutes = -(-(user["locked_until"] - tx.now).total_seconds() // 60)
-        _refuse(
-            tx,
-            user,
-            origin,
-            "locked",
-            f"密码多次错误，账号已锁定，请 {minutes:.0f} 分钟后再试",
-        )
-    fits = _fits(user["password_hash"] if user else _nobody(), password)
-    if user is None or user["disabled"] or not fits:
-        text, why = REFUSED, "unknown" if user is None else "disabled"
-        if user is not None and not user["disabled"]:
-            why, text = _count_failure(tx, user)
-        _refuse(tx, user, origin, why, text)
-    values: dict[str, object] = {"failed": 0, "locked_until": None}
-    if _hasher().check_needs_rehash(user["password_hash"]):
-        values["password_hash"] = _hasher().hash(password)
-    user = change(tx, t.users, user, **values)
-    tx.audit(_actor(user, origin), "login", "user", user["id"], None, {"ok": True})
+    with store.read() as conn:
+        user = _by_name(conn, name)
+    kept = user["password_hash"] if user else _nobody()
+    may_try = user is None or not _is_locked(user, now)
+    fits = may_try and _fits(kept, password)
+    renewed = ""
+    if fits and user is not None and _hasher().check_needs_rehash(kept):
+        renewed = _hasher().hash(password)
+    refused = ""
+    with store.begin(now) as tx:
+        user = _by_name(tx.conn, name)
+        if user is not None and user["password_hash"] != kept:
+            fits = False  # changed meanwhile: what was looked at is no longer the password
+        if user is not None and _is_locked(user, now):
+            minutes = -(-(user["locked_until"] - now).total_seconds() // 60)
+            refused = f"密码多次错误，账号已锁定，请 {minutes:.0f} 分钟后再试"
+            _note_refusal(tx, user, origin, "locked")
+        elif user is None or user["disabled"]:
+            refused = REFUSED
+            _note_refusal(tx, user, origin, "unknown" if user is None else "disabled")
+        elif not fits:
+            why, refused = _count_failure(tx, user)
+            _note_refusal(tx, user, origin, why)
+        else:
+            new = {"password_hash": renewed} if renewed else {}
+            user = change(tx, t.users, user, failed=0, locked_until=None, **new)
+            tx.audit(_actor(user, origin), "login", "user", user["id"], None, {"ok": True})
+    if refused or user is None:
+        raise NotAllowed(refused)
     return user
+
+
+def _is_locked(user: Row, now: datetime) -> bool:
+    return bool(user["locked_until"] and user["locked_until"] > now)
 
 
 def _fits(password_hash: str, password: str) -> bool:
@@ -271,14 +282,10 @@ def _count_failure(tx: Tx, user: Row) -> tuple[str, str]:
     return "locked_now", f"密码连续 {LOCK_AFTER} 次错误，账号锁定 {minutes} 分钟"
 
 
-def _refuse(tx: Tx, user: Row | None, origin: str, why: str, text: str) -> NoReturn:
+def _note_refusal(tx: Tx, user: Row | None, origin: str, why: str) -> None:
     # an unknown name may be a password typed into the wrong field: it is not written down
     who = Actor(user["id"] if user else 0, user["name"] if user else "未知用户", None, "", origin)
     tx.audit(who, "login", "user", user["id"] if user else "-", None, {"ok": False, "why": why})
-    transaction = tx.conn.get_transaction()
-    if transaction is not None:
-        transaction.commit()
-    raise NotAllowed(text)
 
 
 def change_password(tx: Tx, actor: Actor, old: str, new: str) -> None:

@@ -17,8 +17,7 @@ def added(world: World, name: str = "chen") -> str:
 
 
 def login(world: World, password: str, name: str = "chen") -> dict[str, object]:
-    with world.store.begin(world.now) as tx:
-        return users.authenticate(tx, name, password, "10.0.0.8")
+    return users.authenticate(world.store, world.now, name, password, "10.0.0.8")
 
 
 def test_only_the_security_administrator_adds_people(world: World) -> None:
@@ -41,6 +40,35 @@ def test_a_login_is_audited_whether_it_succeeds_or_not(world: World) -> None:
         (False, "10.0.0.8"),
         (True, "10.0.0.8"),
     ]
+
+
+def test_nobody_waits_for_the_hashing_of_a_login(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = added(world)
+    fits = users._fits
+
+    def while_another_acts(kept: str, given: str) -> bool:
+        added(world, "wang")
+        return fits(kept, given)
+
+    monkeypatch.setattr(users, "_fits", while_another_acts)
+    assert login(world, password)["name"] == "chen"
+
+
+def test_a_password_that_changes_during_a_login_no_longer_opens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = added(world)
+    fits = users._fits
+
+    def while_it_is_reset(kept: str, given: str) -> bool:
+        world.do(users.reset_password, SECURITY, "chen")
+        return fits(kept, given)
+
+    monkeypatch.setattr(users, "_fits", while_it_is_reset)
+    with pytest.raises(NotAllowed):
+        login(world, password)
 
 
 def test_five_failures_lock_for_a_quarter_of_an_hour(world: World) -> None:
