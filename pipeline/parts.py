@@ -134,7 +134,7 @@ def annotate_part(app: App, stop: threading.Event) -> None:
         return {"model": annotator.model_version, **counted}
 
     def beat(lag: int, why: str) -> None:
-        if second is not None and looked.is_due():
+        if second is not None and not why and looked.is_due():  # waiting, it asks no bus
             second.see_backlog(max(lag, app.bus.lag("detect", [POSTS_ANNOTATED.name])))
             if told.is_due():
                 log.info("second tier", **asdict(second.counters))
