@@ -172,8 +172,9 @@ def _top_markup(desk: Desk, actor: Actor) -> Safe:
         span(f"{outage.NAMES[name]} {words.clock(one.since)} 起{one.words}", cls="warnword")
         for name, one in away.items()
     ]
-    # what the parts say about a server in the words of its client is not said a second time
-    pieces += [span(n, cls="warnword") for n in top.notes if not away or not n.isascii()]
+    # a server that is away was named above: that the parts miss it is not said a second time
+    said = dict.fromkeys(map(words.part_note, top.notes))
+    pieces += [span(note, cls="warnword") for note in said if not away or "尚未连上" not in note]
     role = actor.role.label if actor.role else ""
     local = words.beijing(now)
     pieces += [

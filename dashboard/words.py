@@ -49,6 +49,15 @@ DELIVERY_STATES = {
     "grouped": "已合并发送",
 }
 CHANNEL_STATES = {"waiting": "待发布", "done": "已发布", "failed": "失败"}
+# what a part complains of, by a few of its words -> for those who see the top line
+PART_NOTES = {
+    "disk is full": "磁盘已满，请系统管理员清理",
+    "is damaged": "数据文件损坏，请系统管理员处理",
+    "holds the file": "数据文件被占用，正在重试",
+    "Kafka": "后台尚未连上消息通道",
+    "Elasticsearch": "后台尚未连上帖文检索",
+    "PostgreSQL": "后台尚未连上数据库",
+}
 STEP_WORDS = {
     "save": "保存",
     "submit": "送审",
@@ -58,6 +67,14 @@ STEP_WORDS = {
     "send_back": "退回",
     "release": "发布",
 }
+
+
+def part_note(note: str) -> str:
+    """A part's complaint for an officer; its log keeps the sentence for the administrator."""
+    for some, said in PART_NOTES.items():
+        if some in note:
+            return said
+    return "后台出错，正在重试，请系统管理员查看日志" if note.isascii() else note
 
 
 def beijing(at: datetime) -> datetime:

@@ -60,7 +60,8 @@ def search(visit: Visit) -> None:
     for hit in hits:
         note = f"改过 {hit.versions - 1} 次" if hit.versions > 1 else ""
         stands = said.get(hit.item.post.id, [])
-        with st.container(horizontal=True, vertical_alignment="center"):
+        key = f"post_{hit.item.post.id}"
+        with st.container(key=key, horizontal=True, vertical_alignment="center"):
             st.html(widgets.post_card(hit.item, now, note=note), width="stretch")
             corrections.correct(visit, hit.item, stands)
         corrections.people_say(visit, stands)
