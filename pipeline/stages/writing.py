@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from operator import attrgetter, itemgetter
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import EVENTS
 from pipeline.domain.event import Level
 from pipeline.stages.cluster import Clusters
 from pipeline.stages.matter import Reading, hazard_group
-from pipeline.stages.memory import BUCKET_COLUMNS, EventState, PostRef, moment
+from pipeline.stages.memory import EventState, PostRef, moment
 from pipeline.stages.talk import TalkMemory
 from pipeline.stages.usual import UsualTalk
 from pipeline.stages.warnings import open_process
 from pipeline.store import tables as t
+from pipeline.store.bulk import insert_many, update_many
 from pipeline.store.sql import Tx
 
 STATE_KEY = "detect.state"
-
-_e, _p, _b, _u = t.events, t.event_posts, t.event_buckets, t.baselines
 
 _EVENT_COLUMNS = [
     "claim_id",
@@ -53,35 +53,6 @@ _EVENT_COLUMNS = [
     "process_id",
     "updated_at",
 ]
-_UPDATE_EVENT = (
-    update(_e)
-    .where(_e.c.id == bindparam("b_id"))
-    .values({name: bindparam(f"b_{name}") for name in _EVENT_COLUMNS if name != "process_id"})
-)
-_UPDATE_TRAITS = (
-    update(t.event_traits)
-    .where(t.event_traits.c.event_id == bindparam("b_id"))
-    .values(traits=bindparam("b_traits"))
-)
-_UPDATE_COUNTS = (
-    update(_p)
-    .where(_p.c.post_id == bindparam("b_id"))
-    .values({n: bindparam(f"b_{n}") for n in ("reposts", "comments", "likes", "views")})
-)
-_UPDATE_BUCKET = (
-    update(_b)
-    .where(_b.c.event_id == bindparam("b_id"), _b.c.start == bindparam("b_start"))
-    .values({name: bindparam(f"b_{name}") for name in BUCKET_COLUMNS})
-)
-_UPDATE_USUAL = (
-    update(_u)
-    .where(
-        _u.c.adcode == bindparam("b_adcode"),
-        _u.c.kind == bindparam("b_kind"),
-        _u.c.hour == bindparam("b_hour"),
-    )
-    .values({name: bindparam(f"b_{name}") for name in ("mean", "days", "last_day", "today")})
-)
 
 
 class Writer:
@@ -136,45 +107,32 @@ class Writer:
     ) -> None:
         """All rows of the batch."""
         conn = tx.conn
-        events = self.events.values()
-        new: list[dict[str, Any]] = []
-        old: list[dict[str, Any]] = []
         if self.events:
+            events = self.events.values()
             for event in events:
                 if not event.stored:
                     _join_process(conn, event)
-            _many(conn, insert(_e), [_new_row(e) for e in events if not e.stored])
-            _many(conn, _UPDATE_EVENT, [_row(e) for e in events if e.stored])
+            insert_many(conn, t.events, [_new_row(e) for e in events if not e.stored])
+            update_many(conn, t.events, ["id"], [_row(e) for e in events if e.stored])
             traits = [e for e in events if e.traits_changed]
-            _many(
-                conn,
-                insert(t.event_traits),
-                [{"event_id": e.id, "traits": e.traits()} for e in traits if not e.stored],
-            )
-            _many(
-                conn,
-                _UPDATE_TRAITS,
-                [{"b_id": e.id, "b_traits": e.traits()} for e in traits if e.stored],
-            )
-            _many(conn, insert(_p), [_with_counts(*pair) for pair in self._new_posts.values()])
-            _many(conn, _UPDATE_COUNTS, [_count_row(ref) for ref in self._counts.values()])
-            for event in events:
-                for start, is_new in event.dirty_buckets.items():
-                    figures = event.buckets[start]
-                    if is_new:
-                        new.append({"event_id": event.id, "start": moment(start), **figures})
-                    else:
-                        row = dict(zip(_BOUND_BUCKET, _bucket_values(figures), strict=True))
-                        old.append({**row, "b_id": event.id, "b_start": moment(start)})
-            _many(conn, insert(_b), new)
-            _many(conn, _UPDATE_BUCKET, old)
+            fresh = [{"event_id": e.id, "traits": e.traits()} for e in traits if not e.stored]
+            insert_many(conn, t.event_traits, fresh)
+            known = [{"event_id": e.id, "traits": e.traits()} for e in traits if e.stored]
+            update_many(conn, t.event_traits, ["event_id"], known)
+            posts = [_with_counts(*pair) for pair in self._new_posts.values()]
+            insert_many(conn, t.event_posts, posts)
+            counts = [{"post_id": r.post_id, **_counts(r)} for r in self._counts.values()]
+            update_many(conn, t.event_posts, ["post_id"], counts)
+            new, old = _buckets(events)
+            insert_many(conn, t.event_buckets, new)
+            update_many(conn, t.event_buckets, ["event_id", "start"], old)
             self._tell(tx)
         if cut_moved:
             conn.execute(delete(t.talk_posts).where(t.talk_posts.c.seq < talk.cut))
-        _many(conn, insert(t.talk_posts), [r for r in talk.new if r["seq"] >= talk.cut])
-        fresh, changed = usual.changed()
-        _many(conn, insert(_u), fresh)
-        _many(conn, _UPDATE_USUAL, [{f"b_{k}": v for k, v in row.items()} for row in changed])
+        insert_many(conn, t.talk_posts, [r for r in talk.new if r["seq"] >= talk.cut])
+        unknown, usual_again = usual.changed()
+        insert_many(conn, t.baselines, unknown)
+        update_many(conn, t.baselines, ["adcode", "kind", "hour"], usual_again)
         m = t.meta
         if conn.execute(select(m.c.key).where(m.c.key == STATE_KEY)).first() is None:
             conn.execute(insert(m), {"key": STATE_KEY, "value": state})
@@ -218,7 +176,7 @@ class Writer:
                     "created_at": tx.now,
                 }
             )
-        _many(tx.conn, insert(t.outbox), rows)
+        insert_many(tx.conn, t.outbox, rows)
 
     def written(self, clusters: Clusters, usual: UsualTalk, talk: TalkMemory) -> None:
         """The transaction is committed: nothing is waiting any more."""
@@ -244,9 +202,17 @@ def _join_process(conn: Connection, event: EventState) -> None:
         event.process_id = held["id"] if held is not None else ""
 
 
-def _many(conn: Any, statement: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        conn.execute(statement, rows)
+def _buckets(
+    events: Iterable[EventState],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(new rows, changed rows)"""
+    new: list[dict[str, Any]] = []
+    old: list[dict[str, Any]] = []
+    for event in events:
+        for start, is_new in event.dirty_buckets.items():
+            row = {"event_id": event.id, "start": moment(start), **event.buckets[start]}
+            (new if is_new else old).append(row)
+    return new, old
 
 
 _PLAIN_COLUMNS = [
@@ -254,51 +220,32 @@ _PLAIN_COLUMNS = [
     for name in _EVENT_COLUMNS
     if name not in ("first_at", "last_at", "updated_at", "process_id")
 ]
-_BOUND_COLUMNS = [f"b_{name}" for name in _PLAIN_COLUMNS]
 _plain_values = attrgetter(*_PLAIN_COLUMNS)
-_BOUND_BUCKET = [f"b_{name}" for name in BUCKET_COLUMNS]
-_bucket_values = itemgetter(*BUCKET_COLUMNS)
 
 
-def _values(event: EventState) -> dict[str, Any]:
+def _row(event: EventState) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(_PLAIN_COLUMNS, _plain_values(event), strict=True))
+    values["id"] = event.id
     values["first_at"] = moment(event.first_at)
     values["last_at"] = moment(event.last_at)
     values["updated_at"] = event.touched_at
     return values
 
 
-def _row(event: EventState) -> dict[str, Any]:
-    values: dict[str, Any] = dict(zip(_BOUND_COLUMNS, _plain_values(event), strict=True))
-    values["b_id"] = event.id
-    values["b_first_at"] = moment(event.first_at)
-    values["b_last_at"] = moment(event.last_at)
-    values["b_updated_at"] = event.touched_at
-    return values
-
-
 def _new_row(event: EventState) -> dict[str, Any]:
     return {
-        "id": event.id,
+        **_row(event),
         "kind": event.kind,
         "title": event.title,
         "first_post_id": event.first_post_id,
         "process_id": event.process_id,
-        **_values(event),
     }
 
 
 def _with_counts(ref: PostRef, row: dict[str, Any]) -> dict[str, Any]:
-    reposts, comments, likes, views = ref.counts
-    return {**row, "reposts": reposts, "comments": comments, "likes": likes, "views": views}
+    return row | _counts(ref)
 
 
-def _count_row(ref: PostRef) -> dict[str, Any]:
+def _counts(ref: PostRef) -> dict[str, int]:
     reposts, comments, likes, views = ref.counts
-    return {
-        "b_id": ref.post_id,
-        "b_reposts": reposts,
-        "b_comments": comments,
-        "b_likes": likes,
-        "b_views": views,
-    }
+    return {"reposts": reposts, "comments": comments, "likes": likes, "views": views}
