@@ -27,6 +27,7 @@ from pipeline.errors import EngineDown
 
 OLDEST = (3, 0)  # what kafka-python's group protocol and our offset calls were tested down to
 MAX_RECORD = 1_048_588  # bytes of one batch that a broker takes; its usual limit, said outright
+_TIME_IS_UP = (kafka_errors.KafkaTimeoutError, kafka_errors.RequestTimedOutError)
 _PASSING = (
     kafka_errors.CoordinatorNotAvailableError,
     kafka_errors.CoordinatorLoadInProgressError,
@@ -34,6 +35,7 @@ _PASSING = (
     kafka_errors.NotLeaderForPartitionError,
     kafka_errors.UnknownTopicOrPartitionError,  # just made, not yet known to every broker
     kafka_errors.KafkaConnectionError,
+    kafka_errors.InvalidReplicationFactorError,  # a broker that stood still is not yet back
 )
 
 C = TypeVar("C")
@@ -92,6 +94,7 @@ class Cluster:
             watch(inner[-1]._manager, self._context, self.answer_s, self._told)
             return inner[-1]
 
+        self._refusal = ""
         with self.errors():
             try:
                 client = make(
@@ -224,7 +227,9 @@ class Cluster:
         return tuple(TopicPartition(name, number) for number in numbers)
 
     def _told(self, outcome: Exception | None) -> None:
-        self._refusal = self._security.refusal(outcome)
+        """Of every attempt to connect. The last one may only have had too little time."""
+        if not isinstance(outcome, _TIME_IS_UP):
+            self._refusal = self._security.refusal(outcome)
 
     @property
     def _where(self) -> str:

@@ -1,8 +1,9 @@
 """TLS and accounts towards the brokers, and why a broker turned us away.
 
-kafka-python 3.0.12 tries again for ever what no second try can mend, and in the end says only that
-time is up; and where a server accepts a connection and then is silent it waits for the TLS
-handshake without any limit. Both are seen to here.
+Three faults of kafka-python 3.0.12 are seen to here. It tries again for ever what no second try can
+mend, and in the end says only that time is up. It drops an answer that arrives together with the
+end of the connection, as a refusal does. And where a server accepts a connection and then is silent
+it waits for the TLS handshake without any limit.
 """
 
 from __future__ import annotations
@@ -77,35 +78,51 @@ def watch(
     """``manager``: the package's connections. ``told`` gets what each attempt to connect came to:
     an error, or None. With TLS a handshake may take ``patience_s``.
     """
-    connect = manager._connect
+    connect, plain = manager._connect, manager._build_transport
 
     async def connecting(node: Any, connection: Any, **options: Any) -> None:
         connection.init_future.add_callback(lambda _: told(None))
         connection.init_future.add_errback(told)
         await connect(node, connection, **options)
 
-    async def encrypted(node: Any, timeout_at: float | None = None) -> KafkaSSLTransport:
-        net, options = manager._net, manager.config["socket_options"]
-        sock = await create_connection(net, node.host, node.port, options, timeout_at=timeout_at)
-        transport = KafkaSSLTransport(net, sock, host=node.host, ssl_context=context)
-        try:
+    async def build(node: Any, timeout_at: float | None = None) -> Any:
+        if context is None:
+            transport = await plain(node, timeout_at=timeout_at)
+        else:
+            net, options = manager._net, manager.config["socket_options"]
+            sock = await create_connection(
+                net, node.host, node.port, options, timeout_at=timeout_at
+            )
+            transport = KafkaSSLTransport(net, sock, host=node.host, ssl_context=context)
             await _shake_hands(transport, time.monotonic() + patience_s)
-        except Exception as error:
-            transport._sock.close()
-            raise kafka_errors.KafkaConnectionError(f"TLS handshake: {error}") from error
+        _hear_out(transport)
         return transport
 
-    manager._connect = connecting
-    if context is not None:
-        manager._build_transport = encrypted
+    manager._connect, manager._build_transport = connecting, build
 
 
 async def _shake_hands(transport: Any, until: float) -> None:
-    while True:
-        try:
-            transport._sock.do_handshake()
-            return
-        except ssl.SSLWantReadError:
-            await transport._net.wait_read(transport._sock, until)
-        except ssl.SSLWantWriteError:
-            await transport._net.wait_write(transport._sock, until)
+    net, sock = transport._net, transport._sock
+    try:
+        while True:
+            try:
+                sock.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                await net.wait_read(sock, until)
+            except ssl.SSLWantWriteError:
+                await net.wait_write(sock, until)
+    except Exception as error:
+        sock.close()
+        raise kafka_errors.KafkaConnectionError(f"TLS handshake: {error}") from error
+
+
+def _hear_out(transport: Any) -> None:
+    """First what was received, then, at the next reading, that it was the last."""
+    receive = transport._sock_recv
+
+    def received() -> tuple[bytes, Exception | None]:
+        data, error = receive()
+        return data, None if data else error
+
+    transport._sock_recv = received

@@ -5,56 +5,42 @@ Each test is named for the trap. Those that freeze or kill a broker have brokers
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 
 from pipeline.bus.base import Message, Record
-from pipeline.bus.topics import ALERTS, DEAD, POSTS_RAW, Topic
-from pipeline.errors import BadMessage, EngineDown, NotNow
+from pipeline.bus.topics import ALERTS, DEAD, Topic
+from pipeline.errors import BadMessage, EngineDown
 from pipeline.worker import Worker
 from scripts.engines import Engine
-from tests.engines import OwnEngine, free_port, unique
+from tests.engines import OwnEngine
 from tests.fakes import HandClock
 
 kafka = pytest.importorskip("kafka")
 from pipeline.bus.kafka import KafkaBus  # noqa: E402
 from pipeline.bus.kafka_cluster import topic_config  # noqa: E402
+from tests.contract.kafka_rig import (  # noqa: E402
+    LIMIT_S,
+    RAW,
+    Open,
+    Pump,
+    Sink,
+    opened,
+    receive,
+    records,
+    until,
+)
 
 pytestmark = pytest.mark.engines
-
-RAW = POSTS_RAW.name
-LIMIT_S = 30.0
-
-Open = Callable[..., KafkaBus]
-
-
-@contextmanager
-def opened(servers: str) -> Iterator[Open]:
-    """Buses on one cluster with topics of their own; afterwards no thread of theirs is left."""
-    before = set(threading.enumerate())
-    made: list[KafkaBus] = []
-    prefix = f"{unique()}."
-
-    def make(**options: object) -> KafkaBus:
-        values = {"prefix": prefix, "lease_s": 2.0, "answer_s": 5.0, **options}
-        made.append(KafkaBus(servers.split(","), **values))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield make
-    for bus in made:
-        bus.close()
-    left = until(lambda: not (set(threading.enumerate()) - before), 10)
-    assert left, f"threads stay after close: {set(threading.enumerate()) - before}"
 
 
 @pytest.fixture
@@ -76,106 +62,6 @@ def frail(broker: Engine) -> Iterator[Open]:
         yield make
         broker.thaw()
         broker.start(keep=True)
-
-
-def until(test: Callable[[], bool], limit: float = LIMIT_S) -> bool:
-    end = time.monotonic() + limit
-    while not test():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def records(count: int, start: int = 0, size: int = 0) -> list[Record]:
-    return [Record(f"k{i % 40}", b"%d" % i + b" " * size) for i in range(start, start + count)]
-
-
-def receive(bus: KafkaBus, group: str, count: int) -> list[Message]:
-    consumer = bus.consumer(group, [RAW])
-    got: list[Message] = []
-    end = time.monotonic() + LIMIT_S
-    while len(got) < count and time.monotonic() < end:
-        got += consumer.poll(500, 0.2)
-    consumer.close()
-    assert len(got) == count
-    return got
-
-
-class Pump:
-    """Publishes numbers for ever, each batch until it was acknowledged, as a crawler would."""
-
-    def __init__(self, bus: KafkaBus, *, batch: int = 20, pause_s: float = 0.05) -> None:
-        self.acknowledged = 0
-        self.last_ack = 0.0
-        self.longest_call_s = 0.0
-        self.failures: list[str] = []
-        self._bus, self._batch, self._pause_s = bus, batch, pause_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Pump:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        for start in itertools.count(0, self._batch):
-            while not self._stop.is_set():
-                began = time.monotonic()
-                try:
-                    self._bus.publish(RAW, records(self._batch, start, size=500))
-                except NotNow as error:
-                    self.failures.append(str(error))
-                    self._stop.wait(0.1)
-                else:
-                    self.acknowledged = start + self._batch
-                    self.last_ack = time.monotonic()
-                    break
-                finally:
-                    self.longest_call_s = max(self.longest_call_s, time.monotonic() - began)
-            if self._stop.wait(self._pause_s):
-                return
-
-
-class Sink:
-    """Consumes and commits for ever, as a worker would."""
-
-    def __init__(self, bus: KafkaBus) -> None:
-        self.seen: list[int] = []
-        self.last_seen = 0.0
-        self._bus = bus
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Sink:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        consumer = self._bus.consumer("sink", [RAW])
-        while not self._stop.is_set():
-            try:
-                batch = consumer.poll(500, 0.5)
-                consumer.commit(batch)
-            except NotNow:
-                consumer.rewind()
-                self._stop.wait(0.1)
-                continue
-            if batch:
-                self.seen += [int(m.value) for m in batch]
-                self.last_seen = time.monotonic()
-        with suppress(EngineDown):
-            consumer.close()
 
 
 # -- sending --------------------------------------------------------------------------------
@@ -222,7 +108,7 @@ def test_what_is_too_large_is_refused_before_it_is_sent(make: Open) -> None:
 
 def test_more_copies_than_brokers_is_explained(make: Open) -> None:
     with pytest.raises(EngineDown, match="fewer brokers than kafka_replication = 3"):
-        make(replication=3).publish(RAW, records(1))
+        make(replication=3, answer_s=1.0).publish(RAW, records(1))
 
 
 # -- receiving ------------------------------------------------------------------------------
@@ -412,40 +298,6 @@ def test_brokers_of_a_wrong_version_are_named() -> None:
         with pytest.raises(EngineDown, match=r"is version 0\.10.*needs 3\.0 or newer"):
             KafkaBus([address], answer_s=3.0).publish(RAW, records(1))
         server.shutdown(socket.SHUT_RDWR)
-
-
-def test_a_wrong_password_is_named(own_engine: OwnEngine) -> None:
-    port = free_port()
-    listeners = f"SASL_PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}"
-    accounts = 'required username="admin" password="a" user_admin="a" user_office="right";'
-    broker = own_engine(
-        "kafka",
-        port=port,
-        extra={
-            "listeners": listeners,
-            "advertised.listeners": listeners,
-            "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "SASL_PLAINTEXT",
-            "sasl.mechanism.inter.broker.protocol": "PLAIN",
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
-                f"org.apache.kafka.common.security.plain.PlainLoginModule {accounts}"
-            ),
-        },
-    )
-    account = {
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "PLAIN",
-        "sasl_plain_username": "office",
-    }
-    with opened(broker.address) as make:
-        right = make(security=account | {"sasl_plain_password": "right"})
-        right.publish(RAW, records(3))
-        assert len(receive(right, "g", 3)) == 3
-        wrong = make(security=account | {"sasl_plain_password": "wrong"}, answer_s=2.0)
-        for attempt in (lambda: wrong.publish(RAW, records(1)), lambda: wrong.consumer("g", [RAW])):
-            with pytest.raises(EngineDown, match="the account and its password"):
-                attempt()
 
 
 # -- brokers that freeze and die -----------------------------------------------------------
