@@ -25,12 +25,17 @@ UNDO_S = 10.0
 
 
 def who() -> Session | None:
-    """The session behind this browser, read anew; None when it has ended."""
+    """The session behind this browser, read anew; None when it has ended.
+
+    Raises: StoreBusy, at once while the database is known to be away.
+    """
+    desk = current()
+    desk.watch.need_store(desk.now())
     sid = st.session_state.get("_sid") or st.context.cookies.get(SID, "")
     if not isinstance(sid, str) or not sid:
         return None
     st.session_state["_sid"] = sid
-    return find_session(current(), sid)
+    return find_session(desk, sid)
 
 
 def here(session: Session) -> None:
@@ -81,12 +86,12 @@ def make(desk: Desk, act: Callable[[Tx, Actor], T], done: str) -> T | None:
 
 
 def _run(desk: Desk, act: Callable[[Tx, Actor], T], done: str) -> tuple[bool, T | None]:
-    session = who()
-    if session is None:
-        say("登录已结束，请重新登录后再操作。", bad=True)
-        return False, None
-    here(session)
     try:
+        session = who()
+        if session is None:
+            say("登录已结束，请重新登录后再操作。", bad=True)
+            return False, None
+        here(session)
         with desk.store.begin(desk.now()) as tx:
             result = act(tx, session.actor)
     except (DeskError, NotNow) as error:

@@ -26,14 +26,22 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import board, theme  # board: what is heavy is loaded before the freeze
-from dashboard.auth import SID, Auth
+from dashboard.auth import SID, Auth, Session
+from dashboard.away_page import away_page
 from dashboard.context import Desk, Parts, install
+from dashboard.outage import NAMES
 from pipeline.errors import NotNow
 from pipeline.metrics import CONTENT_TYPE, Scrape
 
@@ -100,15 +108,18 @@ class Gate:
             await RedirectResponse("/portal/", status_code=308)(scope, receive, send)
             return
         if path in OPEN_PATHS or path.startswith(OPEN_TREES):
-            await self.app(scope, receive, _with_headers(send))
+            try:
+                await self.app(scope, receive, _with_headers(send))
+            except NotNow as error:
+                await self._away(scope, receive, send, error)
             return
         if scope["type"] == "websocket" and not _same_origin(headers, host):
             await _refuse(scope, receive, send, 403, "来源不符")
             return
         try:
-            session = await run_in_threadpool(self.auth.session, _cookie(headers, SID))
-        except NotNow:
-            await _refuse(scope, receive, send, 503, "数据库暂时不可用，请稍后重试")
+            session = await run_in_threadpool(self._session, _cookie(headers, SID))
+        except NotNow as error:
+            await self._away(scope, receive, send, error)
             return
         if session is None:
             await self._send_away(scope, receive, send, "/login", path)
@@ -121,6 +132,20 @@ class Gate:
             await RedirectResponse(target, status_code=303)(scope, receive, send)
         else:
             await self.app(scope, receive, _with_headers(send))
+
+    def _session(self, sid: str) -> Session | None:
+        desk = self.auth.desk
+        desk.watch.need_store(desk.now())
+        return self.auth.session(sid)
+
+    async def _away(self, scope: Scope, receive: Receive, send: Send, error: NotNow) -> None:
+        desk = self.auth.desk
+        since = desk.watch.failed("store", desk.now(), str(error))
+        if _is_page(scope):
+            page = HTMLResponse(away_page(NAMES["store"], since), status_code=503)
+            await page(scope, receive, send)
+        else:
+            await _refuse(scope, receive, send, 503, "数据库无应答，恢复后自动可用")
 
     async def _metrics(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, str]
@@ -142,8 +167,7 @@ class Gate:
     async def _send_away(
         self, scope: Scope, receive: Receive, send: Send, to: str, path: str
     ) -> None:
-        is_page = scope["type"] == "http" and scope["method"] == "GET"
-        if is_page and not path.startswith(("/_stcore", "/static", "/media", "/component")):
+        if _is_page(scope):
             query = scope["query_string"].decode("latin-1")
             back = path + (f"?{query}" if query else "")
             target = to if to != "/login" or back == "/" else f"/login?next={quote(back, safe='')}"
@@ -151,6 +175,14 @@ class Gate:
         else:
             code = 403 if scope["type"] == "websocket" else 401
             await _refuse(scope, receive, send, code, "请先登录")
+
+
+def _is_page(scope: Scope) -> bool:
+    """Something that a person opened, not a piece of a page."""
+    parts = ("/_stcore", "/static", "/media", "/component", "/healthz")
+    return (
+        scope["type"] == "http" and scope["method"] == "GET" and not scope["path"].startswith(parts)
+    )
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, code: int, text: str) -> None:
@@ -205,12 +237,8 @@ def _routes(desk: Desk, auth: Auth) -> list[BaseRoute]:
     html = files("dashboard").joinpath("html")
 
     async def healthz(_request: Request) -> Response:
-        def look() -> None:
-            with desk.store.read() as conn:
-                conn.exec_driver_sql("SELECT 1")
-
         try:
-            await run_in_threadpool(look)
+            await run_in_threadpool(desk.store.ping)
         except NotNow:
             return JSONResponse({"ok": False, "store": "not answering"}, status_code=503)
         return JSONResponse({"ok": True})

@@ -16,6 +16,7 @@ from dashboard.markup import Safe, div, show, span, tag
 from dashboard.screens import admin, cases, events, help_lane, judging, overview, reviews, rumours
 from pipeline.desk import queries
 from pipeline.domain.rights import Actor, Role
+from pipeline.errors import StoreBusy
 
 WORKERS = (Role.DUTY, Role.LEADER, Role.CHECKER, Role.SECRECY, Role.SIGNER)
 DESK = (Role.DUTY, Role.LEADER)
@@ -43,7 +44,11 @@ def main() -> None:
 @outage.kept_open
 def page() -> None:
     """Frame and page of whoever it is."""
-    session = who()
+    try:
+        session = who()
+    except StoreBusy:
+        top_line()  # it says so, and brings the page back
+        return
     if session is None or session.must_change:
         ended()
         return
@@ -121,6 +126,8 @@ def top_line() -> None:
         show(div(span("听风", cls="brand"), span("登录已结束", cls="warnword"), cls="tl"))
         return
     show(_top_markup(desk, session.actor))
+    if outage.brought_back():
+        st.rerun()
 
 
 def _top_markup(desk: Desk, actor: Actor) -> Safe:

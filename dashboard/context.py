@@ -10,9 +10,9 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from dashboard.outage import Watch
+from dashboard.watch import Watch
+from pipeline import metrics
 from pipeline.bus.topics import POSTS_ANNOTATED
-from pipeline.clock import Clock
 from pipeline.settings import Settings
 from pipeline.store.sql import Store
 
@@ -27,19 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Parts(Protocol):
+class Parts(metrics.Parts, Protocol):
     """What ``pipeline.app.App`` offers to the screens."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def bus(self) -> Bus: ...
-    @property
-    def index(self) -> Index: ...
     @property
     def rules(self) -> DeskRules: ...
     @property
@@ -48,8 +38,6 @@ class Parts(Protocol):
     def routes(self) -> Routes: ...
     @property
     def vault(self) -> Vault: ...
-    @property
-    def is_drill(self) -> bool: ...
 
 
 class Shared:
@@ -134,6 +122,7 @@ class Desk:
         """Who of the servers does not answer."""
         return Watch(
             {
+                "store": lambda: self.store.ping(),
                 "index": lambda: self.index.newest_at(),
                 "bus": lambda: self.bus.lag("detect", [POSTS_ANNOTATED.name]),
             }

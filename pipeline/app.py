@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -235,7 +235,8 @@ class App:
 def build(settings: Settings, clock: Clock | None = None) -> App:
     """Open the stores of a configuration, making what is not there.
 
-    Raises: SettingsError for a wrong setting or rule file; StoreBusy when a database is locked.
+    Raises: SettingsError for a wrong setting or rule file; StoreRefused when the database does not
+    let us in; NotNow when a server does not answer, or a database is locked.
     """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -245,17 +246,22 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         ) from error
     clock = clock or make_clock(settings)
     rules = load_rule_files(settings)
-    store = engines.open_store(settings)
-    store.create()
-    return App(
-        settings=settings,
-        clock=clock,
-        store=store,
-        bus=engines.open_bus(settings, clock),
-        index=engines.open_index_late(settings),
-        rules=rules.desk,
-        detect_rules=rules.detect,
-        levels=rules.levels,
-        routes=rules.routes,
-        vault=Vault(secret(settings, "vault.key", settings.vault_key.get_secret_value())),
-    )
+    vault = Vault(secret(settings, "vault.key", settings.vault_key.get_secret_value()))
+    with ExitStack() as opened:  # closes them again when a later one cannot be opened
+        store = opened.enter_context(closing(engines.open_store(settings)))
+        store.create()
+        bus = opened.enter_context(closing(engines.open_bus(settings, clock)))
+        app = App(
+            settings=settings,
+            clock=clock,
+            store=store,
+            bus=bus,
+            index=engines.open_index_late(settings),
+            rules=rules.desk,
+            detect_rules=rules.detect,
+            levels=rules.levels,
+            routes=rules.routes,
+            vault=vault,
+        )
+        opened.pop_all()
+    return app

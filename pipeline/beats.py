@@ -49,6 +49,18 @@ def beat(
         log.warning("heartbeat skipped", part=part, error=str(error))
 
 
+def touch(settings: Settings, part: str) -> None:
+    """Note in the data folder that a part's process is alive, whatever it waits for.
+
+    A container's health check looks at the age of ``beats/<part>``, so that a database that is
+    down does not make every part look ill.
+    """
+    file = settings.home / "beats" / part_name(settings, part)
+    with suppress(OSError):  # a full disk
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+
+
 def forget_beat(app: App, part: str) -> None:
     """One of several that ended on purpose is not silent: it is gone."""
     with suppress(StoreBusy), app.store.begin(app.now()) as tx:
@@ -58,9 +70,7 @@ def forget_beat(app: App, part: str) -> None:
 class Beats:
     """At most one beat every few seconds, whoever asks.
 
-    ``figures``: what the part counted since its start, for the metrics. The file
-    ``beats/<part>`` in the data folder is touched too: a container's health check looks at its
-    age, so that a database that is down does not make every part look ill.
+    ``figures``: what the part counted since its start, for the metrics.
     """
 
     def __init__(
@@ -73,17 +83,15 @@ class Beats:
         figures: Figures = dict,
     ) -> None:
         self.app, self.every_s, self.note, self.figures = app, every_s, note, figures
-        self.part = part_name(app.settings, part)
-        self._file = app.settings.home / "beats" / self.part
+        self._part = part
         self._last = 0.0
 
     def __call__(self, lag: int = 0, note: str = "") -> None:
         if time.monotonic() - self._last >= self.every_s:
             self._last = time.monotonic()
-            with suppress(OSError):  # a full disk
-                self._file.parent.mkdir(exist_ok=True)
-                self._file.touch()
-            beat(self.app, self.part, lag, note or self.note(), self.figures())
+            touch(self.app.settings, self._part)
+            name = part_name(self.app.settings, self._part)
+            beat(self.app, name, lag, note or self.note(), self.figures())
 
 
 async def until(stop: threading.Event, ended: asyncio.Event | None = None) -> None:

@@ -1,7 +1,8 @@
 """The parts of a running product: one long-lived process each.
 
 ``tingfeng part NAME --config DIR`` runs one of them. A part ends when it gets SIGTERM or SIGINT,
-or when its standard input closes (its supervisor is gone): so nothing is ever left behind.
+or when its standard input closes (its supervisor is gone): so nothing is ever left behind. One
+that starts while a server is away waits for it.
 """
 
 from __future__ import annotations
@@ -14,33 +15,35 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
-from pipeline import engines
-from pipeline.app import App, build, rule_file
-from pipeline.beats import Beats, Figures, forget_beat, part_name, until
+from pipeline.app import App, build, make_clock, rule_file
+from pipeline.beats import Beats, Figures, forget_beat, part_name, touch, until
 from pipeline.bus.base import Message
 from pipeline.bus.topics import POSTS_ANNOTATED, POSTS_RAW
 from pipeline.clock import DrillClock
 from pipeline.commands.crawling import crawl_part
-from pipeline.errors import EngineDown, SettingsError
+from pipeline.desk_part import desk_part
+from pipeline.errors import NotNow, SettingsError, StoreRefused
+from pipeline.rounds import Every
 from pipeline.settings import Settings
 from pipeline.store import tables as t
 from pipeline.worker import Worker
 
 if TYPE_CHECKING:
-    from pipeline.portal.site import Site
+    from dashboard.placeholder import Placeholder
 
 log = structlog.get_logger("parts")
 
 Part = Callable[[App, threading.Event], None]
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
 
 
 def stop_event() -> threading.Event:
@@ -202,131 +205,6 @@ def work(
     worker.run(stop)
 
 
-def desk_part(app: App, stop: threading.Event) -> None:
-    """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
-    from pipeline.notify import Notifier, load_receivers
-    from pipeline.portal.site import Site
-    from pipeline.stages.drift import count_days
-    from pipeline.stages.relay import Relay
-    from pipeline.stages.sweep import sweep
-
-    s = app.settings
-    site = Site(bureau=s.bureau, url=s.portal_address, is_drill=app.is_drill)
-    relay = Relay(app.store, app.bus, clock=app.clock)
-    receivers = load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)
-    notifier = Notifier(
-        app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
-    )
-    beats = Beats(app, "desk")
-    calmed, published, forgotten = Every(5), Every(10), Every(3600)
-
-    def tell() -> None:
-        """Notifying may wait on a slow mail server; the clocks must not wait with it."""
-        while not stop.wait(0.5):
-            attempt("notify", lambda: notifier.send_due(app.now()))
-
-    def count() -> None:
-        """Counting a day of many sources takes seconds; nor must the clocks wait with that."""
-        while not stop.is_set():
-            attempt("drift", lambda: count_days(app.store, app.index, app.now(), stop.is_set))
-            stop.wait(3600)
-
-    threading.Thread(target=tell, name="notify", daemon=True).start()
-    counting = threading.Thread(target=count, name="drift", daemon=True)
-    counting.start()
-    while not stop.wait(0.5):
-        now = app.now()
-        attempt("sweep", partial(sweep, app.store, now, app.rules))
-        if calmed.is_due():  # it writes: an officer's act must not meet it twice a second
-            attempt("calm", lambda: _calm(app))
-        attempt("relay", relay.run_once)
-        attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
-        if forgotten.is_due():
-            attempt("retention", lambda: forget(app))
-        attempt("beat", lambda: _say_alive(app, beats))
-    counting.join(timeout=2)  # it reads the index, which is closed next
-
-
-def _say_alive(app: App, beats: Beats) -> None:
-    """Alive, though the bus may not be: then it says that."""
-    try:
-        lag, note = app.bus.lag("detect", [POSTS_ANNOTATED.name]), ""
-    except EngineDown as error:
-        lag, note = 0, str(error)
-    beats(lag, note)
-
-
-def _calm(app: App) -> None:
-    from pipeline.stages.alert import calm
-    from pipeline.stages.warnings import close_expired
-
-    with app.store.begin(app.now()) as tx:
-        calm(tx, app.detect_rules)
-        close_expired(tx)
-
-
-class Every:
-    """True at the first question and then once per ``seconds``."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._last = time.monotonic() - seconds
-
-    def is_due(self) -> bool:
-        due = time.monotonic() - self._last >= self.seconds
-        if due:
-            self._last = time.monotonic()
-        return due
-
-
-def _publish(app: App, site: Site, *, even_so: bool) -> None:
-    """Write the public pages when a release waits for its page, then note that it is up.
-
-    ``even_so``: also without one, so that what has expired says so and a lost page comes back.
-    """
-    from pipeline.desk.releases import confirm_portal, portal_waits
-    from pipeline.portal.site import publish
-
-    with app.store.read() as conn:
-        waits = portal_waits(conn)
-        if waits or even_so:  # both read the same picture of the tables
-            publish(conn, app.settings.portal_dir, site, app.now())
-    if waits:
-        with app.store.begin(app.now()) as tx:
-            confirm_portal(tx, site.address_of)
-
-
-def forget(app: App) -> None:
-    """Retention: old posts and old messages go; what a case rests on was copied into it."""
-    now = app.now()
-    dropped = app.index.drop_before(now - timedelta(days=app.settings.retention_days))
-    pruned = app.bus.prune(now)
-    with closing(engines.open_seen(app.settings)) as seen:
-        seen.forget_before(now - timedelta(days=app.settings.retention_days))
-    with app.store.begin(now) as tx:  # sent long ago: the bus has them
-        old = now - timedelta(days=30)
-        sent = tx.conn.execute(delete(t.outbox).where(t.outbox.c.sent_at < old)).rowcount
-    if dropped or pruned or sent:
-        log.info("retention", posts=dropped, messages=pruned, outbox=sent)
-
-
-_troubles: dict[str, str] = {}
-
-
-def attempt(what: str, act: Callable[[], object]) -> None:
-    """Do it; a failure is logged once until it changes, and tried again on the next round."""
-    try:
-        act()
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        if _troubles.get(what) != text:
-            _troubles[what] = text
-            log.exception("a round failed; trying again", what=what)
-    else:
-        if _troubles.pop(what, None):
-            log.info("works again", what=what)
-
-
 def board_part(app: App, stop: threading.Event) -> None:
     """Login, screens and the portal's files."""
     import uvicorn
@@ -380,12 +258,18 @@ PARTS: dict[str, Part] = {
 
 
 def run_part(name: str, settings: Settings) -> None:
-    """Run one part until it is told to end. Raises: SettingsError for an unknown name."""
+    """Run one part until it is told to end.
+
+    Raises: SettingsError for an unknown name; what ``build`` raises and waiting does not cure.
+    """
     if name not in PARTS:
         raise SettingsError(f"no part {name!r}; there are {', '.join(PARTS)}")
     stop = stop_event()
-    app = build(settings)
     structlog.contextvars.bind_contextvars(part=name)
+    # somebody looks at what the setup says, so it says at once what is missing
+    app = build(settings) if name == "setup" else open_app(name, settings, stop)
+    if app is None:
+        return
     log.info("part started", pid=os.getpid())
     try:
         PARTS[name](app, stop)
@@ -394,3 +278,33 @@ def run_part(name: str, settings: Settings) -> None:
     finally:
         app.close()
     log.info("part ended")
+
+
+def open_app(name: str, settings: Settings, stop: threading.Event) -> App | None:
+    """The stores of a configuration, waited for while a server is away; None when told to end.
+
+    Raises: SettingsError, StoreRefused: a person must put that right.
+    """
+    since: datetime | None = None
+    said, wait_s = "", FIRST_WAIT_S
+    with ExitStack() as stack:
+        board: Placeholder | None = None
+        while not stop.is_set():
+            try:
+                return build(settings)
+            except StoreRefused:
+                raise
+            except NotNow as error:
+                since = since or make_clock(settings).now()
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting for a server", missing=said, since=since.isoformat())
+                if name == "board":
+                    from dashboard.placeholder import Placeholder
+
+                    board = board or stack.enter_context(Placeholder(settings))
+                    board.say(error, since)
+            touch(settings, name)
+            stop.wait(wait_s)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+    return None

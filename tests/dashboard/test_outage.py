@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
+from starlette.responses import PlainTextResponse
 from streamlit.testing.v1 import AppTest
 
 from dashboard import context
-from dashboard.outage import LINES, SLOW_S, Watch
+from dashboard.asgi import Gate
+from dashboard.auth import Auth
+from dashboard.outage import LINES
+from dashboard.placeholder import Placeholder
+from dashboard.watch import SLOW_S, Watch
 from pipeline.bus.kafka import KafkaBus
+from pipeline.errors import EngineDown, StoreBusy
 from pipeline.index.base import Index
 from pipeline.index.elastic import ElasticIndex
 from pipeline.index.late import late_index
 from pipeline.index.sqlite import SqliteIndex
+from pipeline.settings import Settings
 from pipeline.store import tables as t
 from pipeline.store.sql import Store, postgres_url
 from tests.dashboard import seed
 from tests.dashboard.conftest import Open, Parts
 from tests.dashboard.test_pages import row, text
 from tests.elastic_replica import ElasticReplica
+from tests.engines import free_port
 
 NOW = datetime(2026, 11, 24, 8, 10, tzinfo=UTC)
 CLOSED = "postgresql://app:word@127.0.0.1:1/desk"  # nobody listens there
@@ -124,14 +137,148 @@ def test_the_dead_letters_say_that_the_bus_is_away(open_as: Open, parts: Parts) 
         parts.bus = kept
 
 
-def test_a_database_that_is_away_is_one_sentence(open_as: Open, parts: Parts) -> None:
+@pytest.fixture
+def without_store(parts: Parts) -> Iterator[Callable[[], None]]:
+    """The database is away; call it to bring it back."""
+    kept, parts.store = parts.store, Store(postgres_url(CLOSED))
+    away = parts.store
+
+    def back() -> None:
+        parts.store = kept
+
+    yield back
+    away.close()
+    back()
+
+
+SINCE = "数据库 16:10:00 起无应答"
+
+
+def test_a_database_that_is_away_is_one_sentence_with_since_when(
+    open_as: Open, without_store: Callable[[], None]
+) -> None:
+    app = open_as("李值班")
+    assert [e.value.startswith(SINCE) for e in app.error] == [True] and not app.exception
+    assert "数据库暂时不可用" in app.error[0].value, "and what its client says"
+    assert not app.button, "nothing can be pressed"
+
+
+def test_a_page_comes_back_by_itself_when_the_database_does(
+    open_as: Open, parts: Parts, without_store: Callable[[], None]
+) -> None:
+    app = open_as("李值班")
+    without_store()
+    wait_until_back()
+    app.run()  # as the top line's timer does every three seconds
+    assert not app.error and "未认领" in text(app) and app.button
+
+
+def test_an_act_that_meets_the_outage_says_so_and_is_not_half_done(
+    open_as: Open, parts: Parts
+) -> None:
+    dam = seed.fp("dam")
+    app = open_as("李值班")
     kept, parts.store = parts.store, Store(postgres_url(CLOSED))
     try:
-        app = open_as("李值班")
-        assert len(app.error) == 1 and "数据库暂时不可用" in app.error[0].value
+        app.button(key=f"act_alert_{dam}").click().run()
+        assert not app.exception and any(SINCE in e.value for e in app.error)
     finally:
         parts.store.close()
         parts.store = kept
+    assert row(parts, t.alerts, t.alerts.c.fingerprint, dam)["state"] == "new"
+    wait_until_back()
+    app.run()
+    assert not app.error
+    app.button(key=f"act_alert_{dam}").click().run()
+    assert row(parts, t.alerts, t.alerts.c.fingerprint, dam)["state"] == "claimed"
+
+
+def test_nobody_waits_for_a_database_that_is_known_to_be_away() -> None:
+    asked = []
+
+    def hang() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            Event().wait(30)
+        raise StoreBusy("nobody answers")
+
+    watch = Watch({"store": hang})
+    for n in range(3):
+        began = time.monotonic()
+        with pytest.raises(StoreBusy, match="nobody answers"):
+            watch.need_store(NOW + timedelta(minutes=n))
+        assert time.monotonic() - began < 2
+    assert watch.away(NOW)["store"].since == NOW
+
+
+def wait_until_back() -> None:
+    desk = context.current()
+    end = time.monotonic() + 20
+    while desk.watch.away(desk.now(), "store"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def asked(path: str, kind: str = "http") -> tuple[int, str]:
+    """What the gate answers somebody with a good cookie: status and body."""
+    sent: list[dict[str, Any]] = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("the board")(scope, receive, send)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": f"{kind}.request", "body": b""}
+
+    scope = {
+        "type": kind,
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost:8501"), (b"cookie", b"sid=sid1")],
+    }
+    asyncio.run(Gate(inner, Auth(context.current()), ())(scope, receive, send))
+    if kind == "websocket":
+        return sent[0]["code"], sent[0]["type"]
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def test_the_gate_says_what_is_down_since_when_and_opens_again(
+    without_store: Callable[[], None], parts: Parts
+) -> None:
+    for path in ("/", "/cases"):
+        status, page = asked(path)
+        assert status == 503 and "数据库 11-24 16:10 起无应答" in page and 'http-equiv="refresh"' in page
+        assert "127.0.0.1" not in page, "who has not logged in learns no address"
+    assert asked("/_stcore/health") == (503, "数据库无应答，恢复后自动可用")
+    assert asked("/_stcore/stream", "websocket") == (1008, "websocket.close")
+    without_store()
+    wait_until_back()
+    assert asked("/") == (200, "the board")
+
+
+def test_a_board_that_cannot_open_yet_says_why_at_its_address(tmp_path: Path) -> None:
+    port = free_port(1)
+    with Placeholder(Settings(home=tmp_path, port=port)) as board:
+        for error, said in (
+            (StoreBusy("db at 10.0.0.3"), "数据库 11-24 16:10 起无应答"),
+            (EngineDown("Kafka"), "消息通道 11-24 16:10 起无应答"),
+        ):
+            board.say(error, NOW)
+            with pytest.raises(HTTPError) as refused:
+                for _ in range(100):
+                    try:
+                        urlopen(f"http://127.0.0.1:{port}/cases?id=1", timeout=10)
+                    except URLError as trouble:
+                        if isinstance(trouble, HTTPError):
+                            raise
+                        time.sleep(0.1)
+            page = refused.value.read().decode()
+            assert refused.value.code == 503 and said in page and "10.0.0.3" not in page
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))  # the board itself takes the place
 
 
 def test_a_server_that_hangs_holds_up_no_page() -> None:
