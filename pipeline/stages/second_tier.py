@@ -4,7 +4,8 @@ The first tier's answer is always there; a second look replaces it before the po
 that whoever reads ``posts.annotated`` sees one reading per post. What costs nothing (the account)
 is always looked at. What costs (the answered post, the sentence encoder) has a budget of
 milliseconds per second, goes to the most pressing posts of a batch, and gives way first: when a
-batch is full, or this stage or the detector has a backlog, nothing is looked at again.
+batch is full, or this stage or the detector has a backlog, nothing is looked at again. While the
+index is away a reply is read with what it answers only if that came lately.
 
 So what a second look adds depends on load; the annotation says which looks were taken, and reading
 ``posts.annotated`` again gives the same events whatever the load was.
@@ -79,7 +80,7 @@ class Budget:
 @dataclass(slots=True)
 class Counters:
     """Posts since the start: ``wanted`` a second look, ``threads`` and ``meanings`` read again,
-    ``passed`` over for want of time."""
+    ``passed`` over for want of time or of the index."""
 
     wanted: int = 0
     threads: int = 0
@@ -165,7 +166,8 @@ class SecondTier:
     def _by_threads(
         self, posts: Sequence[Post], done: list[Annotation], chosen: Sequence[int], busy: bool
     ) -> set[int]:
-        """Read short replies with what they answer; returns those there was no time for."""
+        """Read short replies with what they answer; returns those passed over: no time, or what
+        they answer is in the index and the index is away."""
         asked = {
             i: post_id(post.source, post.reply_to or post.repost_of, "", "", "", "")
             for i in chosen
@@ -178,12 +180,17 @@ class SecondTier:
         if busy or not self._budget.is_left():
             return set(asked)
         began = self._seconds()
+        unfound: set[int] = set()
         try:
             words = {key: self._recent[key] for key in asked.values() if key in self._recent}
             missing = [key for key in dict.fromkeys(asked.values()) if key not in words]
             if missing:
-                found = self._index.get(missing)
-                words |= {key: item.post.own_text for key, item in found.items()}
+                try:
+                    found = self._index.get(missing)
+                    words |= {key: item.post.own_text for key, item in found.items()}
+                except EngineDown as error:
+                    unfound = {i for i, key in asked.items() if key not in words}
+                    log.warning("answered posts not looked up", error=str(error))
             known = {i: words[key] for i, key in asked.items() if key in words}
             chains = [
                 second_tier.with_answered(posts[i].own_text, answered)
@@ -192,11 +199,9 @@ class SecondTier:
             for i, chained in zip(known, self._annotator.annotate(chains), strict=True):
                 done[i] = second_tier.by_thread(done[i], chained)
             self.counters.threads += len(known)
-        except EngineDown as error:
-            log.warning("answered posts not looked up", error=str(error))
         finally:
             self._budget.spend(began)
-        return set()
+        return unfound
 
     def _remember(self, posts: Sequence[Post]) -> None:
         for post in posts:

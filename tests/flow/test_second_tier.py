@@ -21,6 +21,8 @@ from pipeline.app import App, build
 from pipeline.current import CurrentAnnotator
 from pipeline.desk import claims
 from pipeline.domain.post import AnnotatedPost, Post, post_id
+from pipeline.index.elastic import ElasticIndex
+from pipeline.index.late import late_index
 from pipeline.settings import load_settings
 from pipeline.stages.second_tier import BACKED_UP, CHUNK, DOWN_FOR_S, TOLD_FOR_S, Budget, SecondTier
 from tests.flow.annotated import night
@@ -132,6 +134,18 @@ def test_a_reply_in_the_batch_of_what_it_answers_finds_it_before_the_index_does(
     assert look(tier, annotator, reply, parent)[0].looks == ("thread",)
     look(tier, annotator, post("早", "89"), post("早上好", "90"))
     assert look(tier, annotator, reply)[0].tier == 1, "only the newest are kept"
+
+
+def test_without_the_index_a_reply_is_read_with_what_came_lately_or_passed_over(
+    annotator: CurrentAnnotator, seconds: Seconds
+) -> None:
+    away = late_index(lambda: ElasticIndex(["http://127.0.0.1:1"]))  # nobody listens there
+    tier = SecondTier(annotator, away, Budget(100, seconds), seconds=seconds)
+    parent, reply = post(RUMOUR, "87"), post("听说是真的吗", "88", reply_to="87")
+    stranger = post("听说是真的吗", "79", reply_to="404")
+    said = look(tier, annotator, stranger, reply, parent)
+    assert [one.looks for one in said] == [(), ("thread",), ()]
+    assert (tier.counters.threads, tier.counters.passed) == (1, 1)
 
 
 def test_an_account_weighs_even_when_there_is_no_time(
