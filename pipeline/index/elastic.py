@@ -28,7 +28,8 @@ from pipeline.index.elastic_writer import Writer
 class ElasticIndex:
     """The Index of the distributed profile. Thread-safe; many processes may read and write.
 
-    ``prefix``: of all index names. ``refresh``: every write is searchable at once, for tests;
+    ``prefix``: of all index names. ``ca_file``: of the authority behind the servers' certificates,
+    if the system does not know it. ``refresh``: every write is searchable at once, for tests;
     otherwise within ``refresh_interval``. ``timeout_s``: of one answer. Raises: EngineDown when the
     server is not there, or not version 8.
     """
@@ -40,12 +41,13 @@ class ElasticIndex:
         prefix: str = "tingfeng",
         user: str = "",
         password: str = "",
+        ca_file: str = "",
         shards: int = 1,
         replicas: int = 0,
         refresh: bool = False,
         timeout_s: float = 10.0,
     ) -> None:
-        self._server = Server(urls, user, password, timeout_s)
+        self._server = Server(urls, user, password, timeout_s, ca_file)
         self.generations = Generations(self._server, f"{prefix}-posts")
         settings = {
             "index": {

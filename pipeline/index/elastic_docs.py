@@ -20,8 +20,10 @@ KEYWORDS = ("kind", "sentiment", "rumour", "source", "hazards", "areas", "counti
 MAPPING: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {
-        # Milliseconds since 2005 in Beijing, as in the embedded index: both round alike.
-        "at": {"type": "long"},
+        # Milliseconds since 2005 in Beijing, as in the embedded index: both round alike. A date to
+        # the server all the same, which then passes over days outside a span and answers for those
+        # wholly inside from its cache; of plain numbers it does neither.
+        "at": {"type": "date", "format": "epoch_millis"},
         "pid": {"type": "keyword"},
         "fetched": {"type": "long"},
         **{name: {"type": "keyword"} for name in KEYWORDS},

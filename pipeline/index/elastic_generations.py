@@ -7,25 +7,24 @@ names is in use; a higher generation is being built, everything else is left ove
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import NotFoundError
+
+from pipeline.index.codes import at_millis, millis
+from pipeline.index.elastic_docs import day_of
+from pipeline.index.elastic_server import Server
 
 EMPTY_DAY = "2005.01.01"  # stays empty, so that every generation and its alias always exist
-
-
-class Call(Protocol):
-    """A call to the server whose failures are ours."""
-
-    def __call__(self, call: Any, *, passing: Sequence[int] = (), **given: Any) -> Any: ...
 
 
 class Generations:
     """What there is of one alias. Every method raises EngineDown."""
 
-    def __init__(self, client: Elasticsearch, call: Call, alias: str) -> None:
-        self._client, self._call, self.alias = client, call, alias
+    def __init__(self, server: Server, alias: str) -> None:
+        self._client, self._call, self.alias = server.client, server.call, alias
         self.building = f"{alias}-next"  # alias of the generation that is being built
         self._form = re.compile(rf"{re.escape(alias)}(?:-g(\d+))?-\d{{4}}\.\d\d\.\d\d")
 
@@ -44,11 +43,7 @@ class Generations:
 
     def in_use(self) -> list[str]:
         """Every index behind the alias, oldest generation and day first."""
-        try:
-            found = self._call(self._client.indices.get_alias, passing=(404,), name=self.alias)
-        except NotFoundError:
-            return []
-        return sorted(found, key=lambda index: (self.number(index) or 0, index))
+        return sorted(self._aliased(), key=lambda index: (self.number(index) or 0, index))
 
     def everything(self) -> list[str]:
         """Every index of any generation, used or not."""
@@ -110,11 +105,57 @@ class Generations:
                 ignore_unavailable=True,
             )
 
+    def cut(self, before: datetime) -> None:
+        """Drop the days before a moment, hide the rest of its day up to it.
+
+        The empty day has the same filter: there the last cut is found again.
+        """
+        cut, dropped, hidden = day_of(before), [], []
+        for index in self.in_use():
+            day = index[-len(EMPTY_DAY) :]
+            if day in (EMPTY_DAY, cut):
+                hidden.append(index)
+            elif day < cut:
+                dropped.append(index)
+        self.drop(dropped)  # first, and not by the alias: that would be refused on a full disk
+        floor = _floor(millis(before))
+        self._change({"add": {"index": i, "alias": self.alias, **floor}} for i in hidden)
+
     def swap(self, number: int) -> None:
-        """In one step the alias names this generation and no other."""
+        """In one step the alias names this generation and no other. Retention stays as it was:
+        days that it dropped meanwhile are left out, the day of the cut keeps its filter."""
+        old = {i: about for i, about in self._aliased().items() if self.number(i) != number}
         new = [index for index in self.everything() if self.number(index) == number]
-        old = [index for index in self.in_use() if self.number(index) != number]
-        actions = [{"add": {"index": index, "alias": self.alias}} for index in new]
+        days = {index[-len(EMPTY_DAY) :] for index in old}
+        floor = max((_lowest(about["aliases"][self.alias]) for about in old.values()), default=0)
+        cut = day_of(at_millis(floor)) if floor else EMPTY_DAY
+        actions: list[dict[str, Any]] = []
+        for index in new:
+            day = index[-len(EMPTY_DAY) :]
+            if day >= cut or day in days:
+                filtered = _floor(floor) if floor and day in (cut, EMPTY_DAY) else {}
+                actions.append({"add": {"index": index, "alias": self.alias, **filtered}})
         actions += [{"remove": {"index": index, "alias": self.alias}} for index in old]
         actions += [{"remove": {"index": index, "alias": self.building}} for index in new]
-        self._call(self._client.indices.update_aliases, actions=actions)
+        self._change(actions)
+
+    def _aliased(self) -> Mapping[str, Any]:
+        """What the alias names, with filters."""
+        try:
+            found = self._call(self._client.indices.get_alias, passing=(404,), name=self.alias)
+        except NotFoundError:
+            return {}
+        return dict(found)
+
+    def _change(self, actions: Iterable[dict[str, Any]]) -> None:
+        if wanted := list(actions):
+            self._call(self._client.indices.update_aliases, actions=wanted)
+
+
+def _floor(lowest: int) -> dict[str, Any]:
+    return {"filter": {"range": {"at": {"gte": lowest}}}}
+
+
+def _lowest(alias: Mapping[str, Any]) -> int:
+    """The other way round; 0 without a filter."""
+    return int(alias.get("filter", {}).get("range", {}).get("at", {}).get("gte", 0))

@@ -16,10 +16,11 @@ import pytest
 
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.errors import BadMessage, EngineDown
-from pipeline.index.base import Facet, Query
+from pipeline.index import elastic_reader
+from pipeline.index.base import Facet, Index, Progress, Query
 from pipeline.index.elastic import ElasticIndex
 from pipeline.index.sqlite import SqliteIndex
-from tests.contract.test_index import DIVISIONS, FACETS, PHRASES, STEPS, stream
+from tests.contract.test_index import DIVISIONS, FACETS, PHRASES, STEPS, newest_first, stream
 from tests.fakes import NIGHT, annotated
 
 pytestmark = pytest.mark.engines
@@ -94,9 +95,65 @@ def test_a_long_list_is_one_moment(index: ElasticIndex) -> None:
     assert index.count(Query()) == 2_301
 
 
+class NoMessages:
+    """A feed without news: a rebuild from what is kept."""
+
+    last = 0
+
+    def into(self, index: Index, step: str) -> Iterator[Progress]:
+        yield Progress(step, 0)
+
+
+@pytest.mark.parametrize("pages_read", [0, 1, 2])
+def test_a_long_list_goes_on_when_its_indices_are_dropped(
+    index: ElasticIndex, pages_read: int
+) -> None:
+    """A rebuild ends while an export is being read: none left out, none twice."""
+    items = newest_first(stream(2_300, seed=4))
+    index.put(items, NIGHT)
+    hits = index.scan(Query())
+    listed = [next(hits).item for _ in range(pages_read * 1000)]
+    list(index.rebuild(NoMessages()))
+    assert listed + [hit.item for hit in hits] == items
+
+
+def test_a_long_list_ends_where_retention_has_cut(index: ElasticIndex) -> None:
+    items = newest_first(stream(2_300, seed=4))
+    index.put(items, NIGHT)
+    hits = index.scan(Query())
+    listed = [next(hits).item for _ in range(1000)]
+    cut = items[1500].post.published_at
+    index.drop_before(cut)
+    assert listed + [hit.item for hit in hits] == [i for i in items if i.post.published_at >= cut]
+
+
+def test_pages_go_on_in_the_new_indices(index: ElasticIndex) -> None:
+    items = newest_first(stream(900, seed=4))
+    index.put(items, NIGHT)
+    listed: list[AnnotatedPost] = []
+    after = None
+    while page := index.search(Query(limit=100, after=after)):
+        listed += [hit.item for hit in page]
+        after = (listed[-1].post.published_at, listed[-1].post.id)
+        if len(listed) in (300, 600):
+            list(index.rebuild(NoMessages()))
+    assert listed == items
+
+
+def test_a_field_with_very_many_values_is_counted_exactly(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.put(stream(900, seed=4), NIGHT)
+    before = {facet: index.facets(Query(), facet) for facet in FACETS}
+    monkeypatch.setattr(elastic_reader, "VALUES", 2)
+    assert {facet: index.facets(Query(), facet) for facet in FACETS} == before
+
+
 def test_two_writers_lose_nothing_of_a_post(index: ElasticIndex, es_url: str) -> None:
     """Each counts its own moments of the same forty posts; the series must hold all of them."""
-    other = ElasticIndex([es_url], prefix=index._alias.removesuffix("-posts"), refresh=True)
+    other = ElasticIndex(
+        [es_url], prefix=index.generations.alias.removesuffix("-posts"), refresh=True
+    )
 
     def counted(n: int, minute: int) -> AnnotatedPost:
         when = NIGHT + timedelta(minutes=minute)
@@ -141,7 +198,7 @@ def test_a_huge_batch_is_sent_in_parts(index: ElasticIndex) -> None:
 
 
 def test_only_known_fields_are_taken(index: ElasticIndex) -> None:
-    mapping = index._client.indices.get_mapping(index=index._alias)
+    mapping = index._server.client.indices.get_mapping(index=index.generations.alias)
     for found in mapping.values():
         assert found["mappings"]["dynamic"] == "strict"
         assert found["mappings"]["properties"]["tokens"]["analyzer"] == "whitespace"

@@ -14,7 +14,7 @@ from pipeline import engines
 from pipeline.bus.base import Bus, Record
 from pipeline.bus.codec import encode_annotated
 from pipeline.bus.topics import POSTS_ANNOTATED
-from pipeline.clock import WallClock
+from pipeline.clock import BEIJING, WallClock
 from pipeline.commands.reindexing import reindex
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.errors import EngineDown, SettingsError
@@ -177,6 +177,36 @@ def test_a_failure_leaves_the_old_index_at_work_and_a_clean_second_run(
 
 
 @pytest.mark.engines
+def test_what_retention_hid_stays_hidden(servers: Settings) -> None:
+    """Also when retention runs during the rebuild: no day that it dropped comes back."""
+    noon = (NOW - timedelta(days=3)).astimezone(BEIJING).replace(hour=12)
+
+    def days_later(number: int, days: int, hours: int) -> AnnotatedPost:
+        return item(number, published_at=noon + timedelta(days=days, hours=hours))
+
+    index = engines.open_index(servers)
+    index.put([days_later(n, n // 10, n % 10 - 5) for n in range(30)], NOW)
+    index.drop_before(noon)
+    assert index.count(Query()) == 25
+    assert list(reindex(servers))[-1]["posts"] == 25
+    late = [days_later(40, 0, -1), days_later(41, 0, 1)]
+    assert index.put(late, NOW) == 2
+    index.refresh()
+    assert [h.item.post.id for h in index.scan(Query())][-3] == late[1].post.id
+    assert index.count(Query()) == 26, "the day of the cut has its filter as before"
+
+    rows = reindex(servers)
+    while next(rows)["step"] != "messages":
+        pass
+    index.drop_before(noon + timedelta(days=1))
+    assert list(rows)[-1]["posts"] == 15
+    assert index.count(Query()) == 15
+    sets = index.generations  # type: ignore[attr-defined]
+    assert sorted(sets.everything()) == sorted(sets.in_use())
+    index.close()
+
+
+@pytest.mark.engines
 def test_a_day_that_was_dropped_is_made_anew_with_its_mapping(servers: Settings) -> None:
     ours, other = engines.open_index(servers), engines.open_index(servers)
     ours.put([item(1)], NOW)
@@ -184,7 +214,7 @@ def test_a_day_that_was_dropped_is_made_anew_with_its_mapping(servers: Settings)
     assert ours.put([item(2)], NOW) == 1
     ours.refresh()
     assert [h.item.post.id for h in ours.search(Query())] == [item(2).post.id]
-    client = ours._client  # type: ignore[attr-defined]
+    client = ours._server.client  # type: ignore[attr-defined]
     for found in client.indices.get_mapping(index=f"{servers.prefix}-posts-*").values():
         assert found["mappings"]["dynamic"] == "strict"
     ours.close()
