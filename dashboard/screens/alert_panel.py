@@ -106,9 +106,11 @@ def _actions(visit: Visit, view: AlertView) -> None:
             if case_id is not None:
                 go("cases", id=case_id)
             st.rerun()
-        if view.case_id is not None and st.button("去处置单", key=f"p_case_{fp}", type="primary"):
+        if view.case_id is not None and st.button(
+            "去处置单", key=f"p_case_{fp}", type="primary", shortcut="O"
+        ):
             go("cases", id=view.case_id)
-        if view.alert["event_id"] and st.button("看事件", key=f"p_event_{fp}"):
+        if view.alert["event_id"] and st.button("看事件", key=f"p_event_{fp}", shortcut="E"):
             go("events", id=view.alert["event_id"])
         if "release" in view.can and st.button("释放认领", key=f"p_release_{fp}"):
             do(

@@ -125,6 +125,8 @@ def action_list() -> None:
         if shown and st.button("重新排列", key="resort", type="tertiary"):
             st.session_state.pop("_order", None)
             st.rerun(scope="fragment")
+        if shown:
+            _steps([item.key for item, _ in shown])
     if not shown:
         widgets.empty(_nothing(board, group, visit))
         return
@@ -141,6 +143,19 @@ def action_list() -> None:
             if st.button("下一页", key="next", disabled=at == pages - 1):
                 st.session_state["_list_page"] = at + 1
                 st.rerun(scope="fragment")
+
+
+def _steps(keys: Sequence[str]) -> None:
+    """From row to row with the keyboard: J and K; A does what the row's main button does."""
+    with st.container(key="steps", horizontal=True):
+        for label, shortcut, by in (("上一条", "K", -1), ("下一条", "J", 1)):
+            if st.button(label, key=f"step_{shortcut}", type="tertiary", shortcut=shortcut):
+                sel = chosen("sel")
+                at = keys.index(sel) + by if sel in keys else 0
+                at = min(max(at, 0), len(keys) - 1)
+                choose("sel", keys[at])
+                st.session_state["_list_page"] = at // PAGE
+                st.rerun()
 
 
 def _nothing(board: Board, group: str, visit: Visit) -> str:
@@ -201,7 +216,8 @@ def row(visit: Visit, item: ActionItem, alive: bool) -> None:
 
 def _buttons(visit: Visit, item: ActionItem) -> None:
     key = item.key.replace(":", "_")
-    if item.act and st.button(item.act_label, key=f"act_{key}", type="primary"):
+    shortcut = "A" if chosen("sel") == item.key else None  # C and R are kept by Streamlit
+    if item.act and st.button(item.act_label, key=f"act_{key}", type="primary", shortcut=shortcut):
         _main_act(visit, item)
     if item.key.startswith("alert:") and st.button("更多", key=f"more_{key}"):
         choose("sel", "" if chosen("sel") == item.key else item.key)

@@ -223,3 +223,44 @@ def test_an_officer_in_a_browser(served: tuple[int, Parts]) -> None:
         assert box.input_value() == "涉及水库安全，正在核"
         browser.close()
     assert {h.split(":")[0] for h in hosts} == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="NO CHROMIUM: the browser test did not run")
+def test_the_keyboard_walks_the_list_and_stays_out_of_forms(served: tuple[int, Parts]) -> None:
+    """J and K choose a row, A does what its main button does; what is typed is only text."""
+    from playwright.sync_api import sync_playwright
+
+    port, parts = served
+    with parts.store.read() as conn:
+        fresh = select(t.alerts.c.fingerprint).where(t.alerts.c.state == "new")
+        waiting = set(conn.execute(fresh).scalars())
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.fill("input[name=name]", "周值班")
+        page.fill("input[name=password]", seed.PASSWORD)
+        page.click("button")
+        page.get_by_text("待处理").wait_for()
+
+        def step(key: str) -> str:
+            before = page.url
+            page.keyboard.press(key)
+            page.wait_for_url(lambda url: url != before)
+            return page.url.partition("sel=alert%3A")[2]
+
+        chosen = next(row for row in (step("j") for _ in range(12)) if row in waiting)
+        assert step("j") != chosen and step("k") == chosen
+        page.get_by_text("暂挂：到时自动回来").click()
+        reason = page.get_by_label("暂挂原因")
+        reason.press_sequentially("ajke")
+        reason.press("Tab")
+        page.wait_for_timeout(1500)
+        assert page.url.endswith(chosen) and reason.input_value() == "ajke"
+        page.mouse.click(5, 990)
+        page.keyboard.press("a")
+        page.locator(f".st-key-act_alert_{chosen} button", has_text="立单").wait_for()
+        browser.close()
+    with parts.store.read() as conn:
+        query = select(t.alerts.c.claimed_by).where(t.alerts.c.fingerprint == chosen)
+        assert conn.execute(query).scalar_one() == "周值班"
