@@ -23,8 +23,9 @@ from pipeline.clock import Clock, DrillClock, WallClock
 from pipeline.desk import claims as desk_claims
 from pipeline.desk.clocks import DeskRules, load_desk_rules
 from pipeline.desk.help import Vault
+from pipeline.domain.levels import Levels, load_levels
 from pipeline.domain.routing import Routes, load_routes
-from pipeline.domain.rules import Levels, Rules, load_levels, load_rules
+from pipeline.domain.rules import Rules, load_rules
 from pipeline.errors import SettingsError
 from pipeline.index.base import Index
 from pipeline.settings import Settings

@@ -24,9 +24,10 @@ from pipeline.desk.silences import silence_matches
 from pipeline.domain.alert import AlertState, fingerprint
 from pipeline.domain.case import OPEN_CASE, HelpState
 from pipeline.domain.event import EVENT_KIND_NAMES, Level
+from pipeline.domain.findings import Finding
 from pipeline.domain.post import mask
 from pipeline.domain.routing import Routes
-from pipeline.domain.rules import Finding, Rules
+from pipeline.domain.rules import Rules
 from pipeline.domain.warning import COLOUR_WORDS
 from pipeline.stages.matter import Reading, hazard_group, prefecture_of
 from pipeline.stages.memory import EventState, moment

@@ -18,9 +18,11 @@ from sqlalchemy import Connection, select
 
 from pipeline.clock import Clock
 from pipeline.domain.event import Level
+from pipeline.domain.findings import Facts, Finding, evaluate
+from pipeline.domain.levels import Levels, propose_level
 from pipeline.domain.post import AnnotatedPost, mask
 from pipeline.domain.routing import Routes
-from pipeline.domain.rules import Facts, Finding, Levels, Rules, evaluate, propose_level
+from pipeline.domain.rules import Rules
 from pipeline.stages.alert import Dispatch, Fired, HelpCall
 from pipeline.stages.cluster import Clusters
 from pipeline.stages.matter import CONSEQUENCE_NAMES, Reading, own_words, read

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from pipeline.domain.levels import load_levels
 from pipeline.domain.post import AnnotatedPost
 from pipeline.domain.routing import load_routes
-from pipeline.domain.rules import load_levels, load_rules
+from pipeline.domain.rules import load_rules
 from pipeline.stages.detect import Detector
 from pipeline.store import tables as t
 from pipeline.store.sql import Store

@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.domain.event import Level
-from pipeline.domain.rules import (
-    Facts,
-    Finding,
-    Levels,
-    Rules,
-    evaluate,
-    load_levels,
-    load_rules,
-    propose_level,
-)
+from pipeline.domain.findings import Facts, Finding, evaluate
+from pipeline.domain.levels import Levels, load_levels, propose_level
+from pipeline.domain.rules import Rules, load_rules
 from pipeline.errors import SettingsError
 
 DEFAULTS = Path(__file__).parents[3] / "pipeline" / "defaults"
