@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -451,6 +452,41 @@ while True:
 """
 
 
+_WORKER = """
+consumer = bus.consumer("g", ["posts.raw"])
+while True:
+    batch = consumer.poll(20, 0.5)
+    for m in batch:  # each line in one write, so that no half line is left by a kill
+        print(f"{m.partition} {int(m.value)}\\n", end="", flush=True)
+    consumer.commit(batch)
+"""
+
+
+class Worker:
+    """A process that consumes and commits for ever. ``done``: (partition, number) in order."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.done: list[tuple[int, int]] = []
+        self._process = _start(rig, _WORKER)
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def partitions(self, since: int = 0) -> set[int]:
+        return {partition for partition, _ in self.done[since:]}
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._listener.join()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                partition, number = line.split()
+                self.done.append((int(partition), int(number)))
+
+
 def _start(rig: Rig, script: str) -> subprocess.Popen[str]:
     program = textwrap.dedent(rig.script) + script
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -491,6 +527,46 @@ def test_a_killed_consumer_process_is_replaced(rig: Rig) -> None:
         seen |= set(numbers(batch))
         consumer.commit(batch)
     assert seen == set(range(300))
+
+
+def test_two_processes_share_a_group_and_one_takes_over_when_the_other_is_killed(rig: Rig) -> None:
+    bus = rig.make()
+    published = 0
+
+    def publish(count: int) -> None:
+        nonlocal published
+        bus.publish(RAW, records(count, keys=40, start=published))
+        published += count
+
+    def wait_for(test: Callable[[], bool]) -> None:
+        until = time.monotonic() + LIMIT_S
+        while not test():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    a, b = workers = [Worker(rig), Worker(rig)]
+    try:
+        wait_for(lambda: publish(20) or (bool(a.done) and bool(b.done)))
+        wait_for(lambda: len(a.done) + len(b.done) >= published)
+        calm = len(a.done), len(b.done)
+        publish(400)
+        wait_for(lambda: len(a.done) + len(b.done) >= published)
+        everything = [number for worker in workers for _, number in worker.done]
+        assert sorted(everything) == list(range(published)), "each message once"
+        of_a, of_b = a.partitions(calm[0]), b.partitions(calm[1])
+        assert of_a and of_b and not of_a & of_b, "each partition belongs to one of them"
+        assert of_a | of_b == set(range(POSTS_RAW.partitions))
+        publish(400)
+        a.kill()  # in the middle of them
+        told = len(b.done)
+        publish(400)
+        wait_for(lambda: not bus.lag("g", [RAW]))
+        wait_for(lambda: b.partitions(told) == of_a | of_b)
+    finally:
+        for worker in workers:
+            worker.kill()
+    done = {number for worker in workers for _, number in worker.done}
+    assert done == set(range(published)), "nothing is missing"
 
 
 def test_threads_may_publish_at_once(bus: Bus) -> None:
