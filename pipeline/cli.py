@@ -40,6 +40,9 @@ app.add_typer(model_app, name="model")
 
 Config = Annotated[Path, typer.Option("--config", help="folder of settings and data")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, nothing else")]
+Port = Annotated[
+    int | None, typer.Option(help="port of the dashboard; without it that of the settings, 8501")
+]
 When = Annotated[
     datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Beijing time")
 ]
@@ -94,9 +97,9 @@ def configure_logs(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def settings_of(config: Path, **overrides: Any) -> Settings:
-    """The settings of a folder, with logs set up."""
-    settings = load_settings(config, **overrides)
+def settings_of(config: Path, port: int | None = None) -> Settings:
+    """The settings of a folder, with logs set up. ``port``: when given, stands above them."""
+    settings = load_settings(config, **({} if port is None else {"port": port}))
     configure_logs(settings.log_level)
     return settings
 
@@ -111,7 +114,7 @@ def aware(at: datetime | None) -> datetime | None:
 @app.command()
 def run(
     config: Config = DEFAULT_HOME,
-    port: Annotated[int, typer.Option(help="port of the dashboard")] = 8501,
+    port: Port = None,
     drill: Annotated[str, typer.Option(help="play this scenario, e.g. rainstorm_night")] = "",
     speed: Annotated[float, typer.Option(help="drill time runs so many times faster")] = 60.0,
 ) -> None:
@@ -125,7 +128,7 @@ def run(
 
 
 @app.command(hidden=True)
-def part(name: str, config: Config = DEFAULT_HOME, port: int = 8501) -> None:
+def part(name: str, config: Config = DEFAULT_HOME, port: Port = None) -> None:
     """Run one part of the product (the supervisor calls this)."""
     from pipeline.parts import run_part
 
