@@ -8,30 +8,27 @@ moment where an event has grown and its alert is missing. Alertmanager's meaning
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, insert, select, update
+from sqlalchemy import select, update
 
 from pipeline.bus.topics import ALERTS
 from pipeline.clock import BEIJING
 from pipeline.desk.silences import silence_matches
 from pipeline.domain.alert import AlertState, fingerprint
-from pipeline.domain.case import OPEN_CASE, HelpState
 from pipeline.domain.event import EVENT_KIND_NAMES, Level
 from pipeline.domain.findings import Finding
-from pipeline.domain.post import mask
 from pipeline.domain.routing import Routes
 from pipeline.domain.rules import Rules
 from pipeline.domain.warning import COLOUR_WORDS
-from pipeline.stages.matter import Reading, hazard_group, prefecture_of
+from pipeline.stages.help_lane import HelpCall, record_calls
+from pipeline.stages.matter import hazard_group, prefecture_of
 from pipeline.stages.memory import EventState, moment
-from pipeline.stages.warnings import open_process, warnings_in_force
+from pipeline.stages.standing import Desk
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
 
@@ -92,15 +89,6 @@ class Fired:
         return self.event.id if self.event is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class HelpCall:
-    """A post that is a call for help (``is_new``) or a copy of one."""
-
-    event_id: str
-    post: Reading
-    is_new: bool
-
-
 class Dispatch:
     """Turns statements into alert rows, messages and deliveries."""
 
@@ -118,41 +106,45 @@ class Dispatch:
         grown: Iterable[EventState],
     ) -> None:
         """Write new alerts, what grew of the old ones, and the help lane."""
-        known = _known(tx.conn, fired)
-        new: set[str] = set()
-        for one in fired:
-            name = fingerprint(one.rule, one.event_id, one.rung)
-            if name not in known:
-                self._sound(tx, one, name)
-                known.add(name)
-                new.add(name)
-        rows = []
-        for event in grown:
-            for (rule, rung), more in event.fired.items():
-                name = fingerprint(rule, event.id, rung)
-                if more and name not in new:
-                    rows.append({"b_id": name, "b_more": more, "b_at": moment(event.last_at)})
-        if rows:
-            a = t.alerts.c
-            tx.conn.execute(
-                update(t.alerts)
-                .where(a.fingerprint == bindparam("b_id"))
-                .values(
-                    times=a.times + bindparam("b_more"),
-                    last_at=case(
-                        (a.last_at < bindparam("b_at"), bindparam("b_at")), else_=a.last_at
-                    ),
-                ),
-                rows,
-            )
-        _record_calls(tx, calls)
+        grown = [event for event in grown if any(event.fired.values())]
+        if fired or grown:
+            ids = {one.event_id for one in fired} | {event.id for event in grown}
+            times = [one.fired_at for one in fired] or [tx.now]
+            desk = Desk(tx, ids - {""}, min(times), max(times))
+            new = {name for one in fired if (name := self._sound(desk, one))}
+            for event in grown:
+                for (rule, rung), more in event.fired.items():
+                    name = fingerprint(rule, event.id, rung)
+                    alert = desk.alert(event.id, name)
+                    if more and alert is not None and name not in new:
+                        last = max(alert.last_at, moment(event.last_at))
+                        desk.change(alert, times=alert.times + more, last_at=last)
+            desk.write(tx)
+        record_calls(tx, calls)
 
-    def _sound(self, tx: Tx, one: Fired, name: str) -> None:
+    def sound(self, tx: Tx, one: Fired, subject: str) -> str:
+        """One alert that has no event, about ``subject``. Returns its fingerprint; the same again
+        changes nothing."""
+        name = fingerprint(one.rule, subject, one.rung)
+        a = t.alerts.c
+        if tx.conn.execute(select(a.fingerprint).where(a.fingerprint == name)).first() is None:
+            desk = Desk(tx, (), one.fired_at, one.fired_at)
+            self._write_up(desk, one, name)
+            desk.write(tx)
+        return name
+
+    def _sound(self, desk: Desk, one: Fired) -> str:
+        """Decide about a statement. Returns the new alert's fingerprint, empty when it is known."""
+        name = fingerprint(one.rule, one.event_id, one.rung)
+        if desk.alert(one.event_id, name) is not None:
+            return ""
+        self._write_up(desk, one, name)
+        return name
+
+    def _write_up(self, desk: Desk, one: Fired, name: str) -> None:
         adcode = one.adcode or self._home
         routing, asked = self._routes.choose(one.hazard, adcode, one.kind, one.level)
-        warnings = [
-            warning_line(row) for row in warnings_in_force(tx.conn, adcode, one.fired_at)[:6]
-        ]
+        warnings = [warning_line(row) for row in desk.warnings.of(adcode, one.fired_at)[:6]]
         growth = one.event.fired.get((one.rule, one.rung), 0) if one.event else 0
         row: dict[str, Any] = {
             "fingerprint": name,
@@ -175,25 +167,25 @@ class Dispatch:
             "asked": asked,
             "fired_at": one.fired_at,
             "last_at": one.last_at,
-            "recorded_at": tx.now,
+            "recorded_at": desk.now,
             "times": 1 + growth,
             "case_id": None,
         }
-        owner = self._decide(tx, one, row)
-        tx.conn.execute(insert(t.alerts), row)
-        _keep_evidence(tx, one, name)
-        tx.emit(ALERTS, key=name, body=alert_body(row, routing.rule))
+        owner = self._decide(desk, one, row)
+        desk.add(row)
+        _keep_evidence(desk, one, name)
+        desk.tell(ALERTS, key=name, body=alert_body(row, routing.rule))
         if row["state"] == AlertState.NEW:
-            self._supersede(tx, one, name)
-            self._queue(tx, row)
+            _supersede(desk, one, name)
+            self._queue(desk, row)
         elif owner:
-            _deliver(tx, row, owner, tx.now, reason="escalation")
+            _deliver(desk, row, owner, desk.now, reason="escalation")
         elif row["state_reason"].startswith("同一事件"):
             # the same people hear of it again, after the group's interval
-            at = tx.now + timedelta(seconds=self._wait(row))
-            _deliver(tx, row, DESK, at, reason="update")
+            at = desk.now + timedelta(seconds=self._wait(row))
+            _deliver(desk, row, DESK, at, reason="update")
 
-    def _decide(self, tx: Tx, one: Fired, row: dict[str, Any]) -> str:
+    def _decide(self, desk: Desk, one: Fired, row: dict[str, Any]) -> str:
         """Set the alert's state and its reason. Returns a person to tell nevertheless, or empty."""
         row["state"], row["state_reason"] = AlertState.NEW.value, ""
 
@@ -204,105 +196,63 @@ class Dispatch:
             row["state"] = AlertState.BACKFILL.value
             row["state_reason"] = "采集时已过时效，补录备查，不再通知"
             return ""
-        if one.event_id:
-            c = t.cases.c
-            held = tx.conn.execute(
-                select(c.id, c.number, c.level, c.owner).where(
-                    c.event_id == one.event_id, c.status.in_(OPEN_CASE)
-                )
-            ).first()
-            if held is not None:
-                suppress(f"已有处置单 {held.number}")
-                row["case_id"] = held.id
-                return str(held.owner) if one.level > held.level else ""
-        for silence in tx.conn.execute(
-            select(t.silences).where(
-                t.silences.c.starts_at <= tx.now, t.silences.c.ends_at > tx.now
-            )
-        ).mappings():
+        held = desk.cases.get(one.event_id)
+        if held is not None:
+            suppress(f"已有处置单 {held.number}")
+            row["case_id"] = held.id
+            return str(held.owner) if one.level > held.level else ""
+        for silence in desk.silences:
             if silence_matches(silence["matchers"], row):
                 until = silence["ends_at"].astimezone(BEIJING).strftime("%m-%d %H:%M")
                 suppress(f"{silence['owner']}静默至 {until}：{silence['reason']}")
                 return ""
         if one.rule == "talk_burst":
-            process = open_process(
-                tx.conn, hazard_group(one.hazard), prefecture_of(one.adcode), one.fired_at
+            process = desk.processes.open(
+                hazard_group(one.hazard), prefecture_of(one.adcode), one.fired_at
             )
             if process is not None:
                 suppress(f"正在议论已预警的天气过程（{process['id']}）")
                 return ""
-        if one.event_id:
-            live = self._live(tx, one)
-            if live is not None and one.level <= live.level:
-                if live.state == AlertState.CLAIMED:
-                    suppress(f"同一事件已由{live.claimed_by}认领，最新情况已更新到该预警")
-                else:
-                    suppress("同一事件已有未认领预警，最新情况已更新到该预警")
-                tx.conn.execute(
-                    update(t.alerts)
-                    .where(t.alerts.c.fingerprint == live.fingerprint)
-                    .values(sentence=one.sentence, figures=row["figures"], links=row["links"])
-                )
+        live = desk.live(one.event_id)
+        if live is not None and one.level <= live.level:
+            if live.state == AlertState.CLAIMED:
+                suppress(f"同一事件已由{live.claimed_by}认领，最新情况已更新到该预警")
+            else:
+                suppress("同一事件已有未认领预警，最新情况已更新到该预警")
+            desk.change(live, sentence=one.sentence, figures=row["figures"], links=row["links"])
         return ""
-
-    def _live(self, tx: Tx, one: Fired) -> Any:
-        """The alert of the same event that the desk sees: claimed first, then gravest."""
-        a = t.alerts.c
-        return tx.conn.execute(
-            select(a.fingerprint, a.state, a.claimed_by, a.level)
-            .where(a.event_id == one.event_id, a.state.in_((AlertState.NEW, AlertState.CLAIMED)))
-            .order_by(a.level.desc(), a.state, a.fired_at)
-            .limit(1)
-        ).first()
-
-    def _supersede(self, tx: Tx, one: Fired, name: str) -> None:
-        """A graver alert replaces the lower ones of its event that nobody has taken: the desk sees
-        one line per matter, and its clock starts anew only when the matter became graver."""
-        if not one.event_id:
-            return
-        a = t.alerts
-        # by event alone: asked for both, SQLite walks through every alert that nobody has taken
-        of_event = tx.conn.execute(
-            select(a.c.fingerprint, a.c.state).where(a.c.event_id == one.event_id)
-        )
-        lower = [f for f, state in of_event if f != name and state == AlertState.NEW]
-        if lower:
-            tx.conn.execute(
-                update(a)
-                .where(a.c.fingerprint.in_(lower))
-                .values(
-                    state=AlertState.SUPPRESSED.value, state_reason="已由同一事件更高等级预警接替"
-                )
-            )
 
     def _wait(self, row: dict[str, Any]) -> float:
         return 0.0 if row["kind"] == "help" else self._rules.grouping.group_wait_s
 
-    def _queue(self, tx: Tx, row: dict[str, Any]) -> None:
+    def _queue(self, desk: Desk, row: dict[str, Any]) -> None:
         """Deliveries for the desk and the offices; a call for help waits for nothing."""
-        at = tx.now + timedelta(seconds=self._wait(row))
+        at = desk.now + timedelta(seconds=self._wait(row))
         receivers = dict.fromkeys((DESK, row["lead_office"]))
         if row["level"] >= Level.LARGER:
             receivers.update(dict.fromkeys(row["helper_offices"]))
         if row["level"] >= Level.MAJOR:
             receivers.update(dict.fromkeys(row["copy_offices"]))
         for receiver in receivers:
-            _deliver(tx, row, receiver, at)
+            _deliver(desk, row, receiver, at)
 
 
-def _known(conn: Connection, fired: Sequence[Fired]) -> set[str]:
-    names = [fingerprint(f.rule, f.event_id, f.rung) for f in fired]
-    if not names:
-        return set()
-    a = t.alerts.c
-    return set(conn.execute(select(a.fingerprint).where(a.fingerprint.in_(names))).scalars())
+def _supersede(desk: Desk, one: Fired, name: str) -> None:
+    """A graver alert replaces the lower ones of its event that nobody has taken: the desk sees
+    one line per matter, and its clock starts anew only when the matter became graver."""
+    for alert in desk.waiting(one.event_id):
+        if alert.fingerprint != name:
+            desk.change(
+                alert,
+                state=AlertState.SUPPRESSED.value,
+                state_reason="已由同一事件更高等级预警接替",
+            )
 
 
 def _deliver(
-    tx: Tx, row: dict[str, Any], receiver: str, not_before: datetime, reason: str = "alert"
+    desk: Desk, row: dict[str, Any], receiver: str, not_before: datetime, reason: str = "alert"
 ) -> None:
-    tx.conn.execute(
-        insert(t.deliveries),
+    desk.deliver(
         {
             "dedup_key": f"{row['fingerprint']}:{receiver}:{reason}",
             "reason": reason,
@@ -314,8 +264,8 @@ def _deliver(
             "body": notice(row),
             "state": "waiting",
             "not_before": not_before,
-            "created_at": tx.now,
-        },
+            "created_at": desk.now,
+        }
     )
 
 
@@ -381,92 +331,23 @@ def alert_body(row: dict[str, Any], route: str = "") -> dict[str, Any]:
     }
 
 
-def _keep_evidence(tx: Tx, one: Fired, name: str) -> None:
+def _keep_evidence(desk: Desk, one: Fired, name: str) -> None:
     """Copy the posts that an alert rests on, so that forgetting old posts never eats a case."""
-    rows = [
-        {
-            "fingerprint": name,
-            "kind": "post",
-            "ref": link["post_id"],
-            "title": one.title,
-            "text": link["body"],
-            "url": link["url"],
-            "at": datetime.fromisoformat(link["at"]),
-            "sha256": hashlib.sha256(link["body"].encode()).hexdigest(),
-            "captured_at": tx.now,
-            "captured_by": CAPTURED_BY,
-        }
-        for link in one.links
-    ]
-    if rows:
-        tx.conn.execute(insert(t.evidence), rows)
-
-
-def _record_calls(tx: Tx, calls: Sequence[HelpCall]) -> None:
-    """The help lane: one row per call, its contact in the vault; a copy only counts."""
-    h = t.help_calls
-    copies: dict[str, int] = {}
-    contacts: dict[str, str] = {}  # event -> the first sealed contact of this batch
-    for call in calls:
-        post, place = call.post.post, call.post.place
-        if post.sealed_contact:
-            contacts.setdefault(call.event_id, post.sealed_contact)
-        if not call.is_new:
-            copies[call.event_id] = copies.get(call.event_id, 0) + 1
-            continue
-        tx.conn.execute(
-            insert(h),
+    for link in one.links:
+        desk.keep(
             {
-                "post_id": post.id,
-                "event_id": call.event_id,
-                "text": mask(post.full_text)[0],
-                "url": post.url,
-                "source": post.source,
-                "place_name": place.name[:64] if place else "",
-                "adcode": place.adcode if place else "",
-                "published_at": post.published_at,
-                "seen_at": post.fetched_at,
-                "probability": call.post.call,
-                "state": HelpState.NEW.value,
-            },
+                "fingerprint": name,
+                "kind": "post",
+                "ref": link["post_id"],
+                "title": one.title,
+                "text": link["body"],
+                "url": link["url"],
+                "at": datetime.fromisoformat(link["at"]),
+                "sha256": hashlib.sha256(link["body"].encode()).hexdigest(),
+                "captured_at": desk.now,
+                "captured_by": CAPTURED_BY,
+            }
         )
-    if copies:
-        tx.conn.execute(
-            update(h)
-            .where(h.c.event_id == bindparam("b_event"))
-            .values(copies=h.c.copies + bindparam("b_more")),
-            [{"b_event": event, "b_more": more} for event, more in copies.items()],
-        )
-    if contacts:
-        _seal_away(tx, contacts)
-
-
-def _seal_away(tx: Tx, contacts: dict[str, str]) -> None:
-    """One contact per call into the vault; the first that was seen stays."""
-    h, v = t.help_calls.c, t.vault
-    rows = tx.conn.execute(
-        select(h.id, h.event_id)
-        .outerjoin(v, v.c.help_call_id == h.id)
-        .where(h.event_id.in_(contacts), v.c.id.is_(None))
-        .order_by(h.id)
-    ).all()
-    for row in rows:
-        tx.conn.execute(
-            insert(v),
-            {
-                "help_call_id": row.id,
-                "ciphertext": _sealed(contacts[row.event_id]),
-                "created_at": tx.now,
-            },
-        )
-
-
-def _sealed(text: str) -> bytes:
-    """The vault's bytes of a sealed contact; they were made on entry and stay sealed here."""
-    try:
-        return base64.urlsafe_b64decode(text)
-    except (binascii.Error, ValueError):
-        return text.encode()
 
 
 def calm(tx: Tx, rules: Rules) -> int:
@@ -524,10 +405,5 @@ def source_blind(
         seen_at=now,
     )
     # A source has no event; its name takes that place in the fingerprint.
-    name = fingerprint(one.rule, source, rung)
-    there = tx.conn.execute(
-        select(t.alerts.c.fingerprint).where(t.alerts.c.fingerprint == name)
-    ).first()
-    if there is None:
-        Dispatch(rules, routes, home_adcode, timedelta(days=1))._sound(tx, one, name)
-    return name
+    dispatch = Dispatch(rules, routes, home_adcode, timedelta(days=1))
+    return dispatch.sound(tx, one, subject=source)

@@ -23,8 +23,9 @@ from pipeline.domain.levels import Levels, propose_level
 from pipeline.domain.post import AnnotatedPost, mask
 from pipeline.domain.routing import Routes
 from pipeline.domain.rules import Rules
-from pipeline.stages.alert import Dispatch, Fired, HelpCall
+from pipeline.stages.alert import Dispatch, Fired
 from pipeline.stages.cluster import Clusters
+from pipeline.stages.help_lane import HelpCall
 from pipeline.stages.matter import CONSEQUENCE_NAMES, Reading, own_words, read
 from pipeline.stages.memory import EventState, PostRef, moment
 from pipeline.stages.recall import load_closed, recall

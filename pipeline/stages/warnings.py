@@ -180,43 +180,75 @@ def close_expired(tx: Tx) -> int:
 
 def open_process(conn: Connection, group: str, city: str, at: datetime) -> dict[str, Any] | None:
     """The process of a hazard group in a city at a time, if one was open then."""
-    row = (
-        conn.execute(
-            select(_p)
-            .where(
-                _p.c.hazard == group,
-                _p.c.adcode == city,
-                _p.c.opened_at <= at,
-                or_(_p.c.closed_at.is_(None), _p.c.closed_at > at),
-            )
-            .order_by(_p.c.opened_at.desc())
-            .limit(1)
-        )
-        .mappings()
-        .first()
-    )
-    return dict(row) if row is not None else None
+    return Processes(conn).open(group, city, at)
 
 
 def warnings_in_force(conn: Connection, adcode: str, at: datetime) -> list[dict[str, Any]]:
     """Warnings that held for a place at a time, newest first: its own, its city's, its province's,
     and for a city also those of its counties."""
-    codes = {adcode[:6], adcode[:4] + "00", adcode[:2] + "0000"} if adcode else set()
-    own: ColumnElement[bool] = _w.c.adcode.in_(codes)
-    if adcode[4:6] == "00":
-        own = or_(own, _w.c.adcode.like(adcode[:4] + "%"))
-    rows = conn.execute(
-        select(_w)
-        .where(
-            own,
-            _w.c.action != "lifted",
-            _w.c.issued_at <= at,
-            or_(_w.c.lifted_at.is_(None), _w.c.lifted_at > at),
-            or_(_w.c.expires_at.is_(None), _w.c.expires_at > at),
-        )
-        .order_by(_w.c.issued_at.desc(), _w.c.id)
-    ).mappings()
-    return [dict(row) for row in rows]
+    return WarningsAt(conn, at, at).of(adcode, at)
+
+
+class Processes:
+    """Weather processes, each hazard and city asked for once: for many questions at one moment."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._held: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def open(self, group: str, city: str, at: datetime) -> dict[str, Any] | None:
+        """As ``open_process``."""
+        held = self._held.get((group, city))
+        if held is None:
+            rows = self._conn.execute(
+                select(_p)
+                .where(_p.c.hazard == group, _p.c.adcode == city)
+                .order_by(_p.c.opened_at.desc())
+            ).mappings()
+            held = self._held[group, city] = [dict(row) for row in rows]
+        for row in held:
+            if row["opened_at"] <= at and (row["closed_at"] is None or row["closed_at"] > at):
+                return row
+        return None
+
+
+class WarningsAt:
+    """Warnings between two times, each place asked for once."""
+
+    def __init__(self, conn: Connection, first: datetime, last: datetime) -> None:
+        self._conn, self._first, self._last = conn, first, last
+        self._held: dict[str, list[dict[str, Any]]] = {}
+
+    def of(self, adcode: str, at: datetime) -> list[dict[str, Any]]:
+        """As ``warnings_in_force``, for a time between the two."""
+        held = self._held.get(adcode)
+        if held is None:
+            held = self._held[adcode] = self._ask(adcode)
+        return [
+            row
+            for row in held
+            if row["issued_at"] <= at
+            and (row["lifted_at"] is None or row["lifted_at"] > at)
+            and (row["expires_at"] is None or row["expires_at"] > at)
+        ]
+
+    def _ask(self, adcode: str) -> list[dict[str, Any]]:
+        codes = {adcode[:6], adcode[:4] + "00", adcode[:2] + "0000"} if adcode else set()
+        own: ColumnElement[bool] = _w.c.adcode.in_(codes)
+        if adcode[4:6] == "00":
+            own = or_(own, _w.c.adcode.like(adcode[:4] + "%"))
+        rows = self._conn.execute(
+            select(_w)
+            .where(
+                own,
+                _w.c.action != "lifted",
+                _w.c.issued_at <= self._last,
+                or_(_w.c.lifted_at.is_(None), _w.c.lifted_at > self._first),
+                or_(_w.c.expires_at.is_(None), _w.c.expires_at > self._first),
+            )
+            .order_by(_w.c.issued_at.desc(), _w.c.id)
+        ).mappings()
+        return [dict(row) for row in rows]
 
 
 def _ask_review(tx: Tx, old: Any, new: OfficialWarning) -> None:

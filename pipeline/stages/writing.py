@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import EVENTS
@@ -16,7 +16,7 @@ from pipeline.stages.matter import Reading, hazard_group
 from pipeline.stages.memory import EventState, PostRef, moment
 from pipeline.stages.talk import TalkMemory
 from pipeline.stages.usual import UsualTalk
-from pipeline.stages.warnings import open_process
+from pipeline.stages.warnings import Processes
 from pipeline.store import tables as t
 from pipeline.store.bulk import insert_many, update_many
 from pipeline.store.sql import Tx
@@ -109,9 +109,10 @@ class Writer:
         conn = tx.conn
         if self.events:
             events = self.events.values()
+            processes = Processes(conn)
             for event in events:
                 if not event.stored:
-                    _join_process(conn, event)
+                    _join_process(processes, event)
             insert_many(conn, t.events, [_new_row(e) for e in events if not e.stored])
             update_many(conn, t.events, ["id"], [_row(e) for e in events if e.stored])
             traits = [e for e in events if e.traits_changed]
@@ -194,11 +195,11 @@ class Writer:
         talk.written()
 
 
-def _join_process(conn: Connection, event: EventState) -> None:
+def _join_process(processes: Processes, event: EventState) -> None:
     """A new event belongs to the weather process that is on in its city."""
     group = hazard_group(event.hazard)
     if group and event.prefecture:
-        held = open_process(conn, group, event.prefecture, moment(event.first_at))
+        held = processes.open(group, event.prefecture, moment(event.first_at))
         event.process_id = held["id"] if held is not None else ""
 
 
