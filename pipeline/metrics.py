@@ -40,7 +40,6 @@ GROUPS = (
     ("detect", POSTS_ANNOTATED.name),
 )
 ANSWER_S = 4.0
-DEAD_EVERY_S = 60.0  # Kafka's dead letters are summed up from their log
 Read = Callable[[], Sequence[Metric]]
 
 
@@ -67,7 +66,6 @@ class Scrape(Collector):
     def __init__(self, parts: Parts, *, answer_s: float = ANSWER_S) -> None:
         self._parts = parts
         self._answer_s = answer_s
-        self._dead: tuple[float, int] | None = None
         self._askers = {
             name: _Asker(name, read)
             for name, read in (("store", self._store), ("bus", self._bus), ("index", self._index))
@@ -119,12 +117,10 @@ class Scrape(Collector):
         )
         for group, topic in GROUPS:
             lag.add_metric([group, topic], bus.lag(group, [topic]))
-        if self._dead is None or monotonic() - self._dead[0] > DEAD_EVERY_S:
-            self._dead = (monotonic(), len(bus.dead(limit=1000)))
         dead = one(
             "tingfeng_dead_letters_waiting_messages",
-            "Refused messages nobody has dealt with, at most 1000; up to a minute old.",
-            self._dead[1],
+            "Refused messages nobody has dealt with.",
+            bus.dead_count(),
         )
         return lag, dead
 

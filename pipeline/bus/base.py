@@ -129,6 +129,9 @@ class Bus(Protocol):
     def dead(self, *, include_handled: bool = False, limit: int = 1000) -> list[DeadLetter]:
         """Dead letters, newest first."""
 
+    def dead_count(self) -> int:
+        """Dead letters that wait for somebody, >= 0."""
+
     def retry(self, letter_id: int, now: datetime) -> None:
         """Publish a dead letter to its topic again and mark it handled. Raises: NotFound."""
 

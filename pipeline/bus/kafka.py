@@ -129,6 +129,10 @@ class KafkaBus:
         """Dead letters, newest first."""
         return self._dead.all(include_handled=include_handled, limit=limit)
 
+    def dead_count(self) -> int:
+        """Dead letters that wait for somebody. After the first time one question to a broker."""
+        return self._dead.count()
+
     def retry(self, letter_id: int, now: datetime) -> None:
         """Publish a dead letter again, then mark it handled.
 

@@ -10,6 +10,7 @@ that says nothing any more.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,11 +30,16 @@ _HANDLED = "handled"  # header of a mark: the number of the letter
 
 
 class DeadLetters:
-    """Every call reads the log; letters are few, or a person is already looking."""
+    """Every call reads the log; letters are few, or a person is already looking. Their number is
+    asked for all the time, so ``count`` reads on from where it was.
+    """
 
     def __init__(self, cluster: Cluster, publisher: Publisher) -> None:
         self._cluster = cluster
         self._publisher = publisher
+        self._counting = threading.Lock()
+        self._counted = 0  # offset up to which ``_waiting`` says who waits
+        self._waiting: set[bytes] = set()
 
     def bury(self, letter: DeadLetter) -> None:
         """Keep a refused message. Of one too large for the topic only the beginning is kept."""
@@ -57,6 +63,23 @@ class DeadLetters:
         letters = self._state().values()
         kept = [x for x in letters if include_handled or x.handled_at is None]
         return sorted(kept, key=lambda letter: letter.id, reverse=True)[:limit]
+
+    def count(self) -> int:
+        """How many wait."""
+        (part,) = self._cluster.partitions(DEAD.name)
+        with self._counting:
+            end = self._cluster.ends([part])[part]
+            if end < self._counted:  # the topic was made anew
+                self._counted, self._waiting = 0, set()
+            if end > self._counted:
+                for _, record in kept_records(self._cluster, DEAD.name, start={0: self._counted}):
+                    names = {name for name, _ in record.headers}
+                    if _HANDLED in names:
+                        self._waiting.discard(record.key)
+                    elif "stage" in names:
+                        self._waiting.add(record.key)
+                    self._counted = record.offset + 1
+            return len(self._waiting)
 
     def waiting(self, number: int) -> DeadLetter:
         """Raises: NotFound when there is no such letter, or it was handled."""

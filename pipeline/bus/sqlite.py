@@ -165,6 +165,12 @@ class SqliteBus:
             ).fetchall()
         return [_letter(row) for row in rows]
 
+    def dead_count(self) -> int:
+        """Dead letters that wait for somebody."""
+        with self._db.read() as conn:
+            rows = conn.execute("SELECT count(*) FROM bus_dead WHERE handled IS NULL")
+            return int(rows.fetchone()[0])
+
     def retry(self, letter_id: int, now: datetime) -> None:
         """Publish a dead letter again and mark it handled, in one transaction.
 

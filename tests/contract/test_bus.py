@@ -393,6 +393,7 @@ def test_read_starts_at_any_offset(bus: Bus) -> None:
 def test_a_dead_letter_can_be_retried_once(bus: Bus) -> None:
     bus.bury(letter(b"first"))
     bus.bury(letter(b"second", error="\u4e0d\u662f\u5e16\u5b50"))
+    assert bus.dead_count() == 2
     second, first = bus.dead()
     assert (first.value, first.stage, first.error, first.tries) == (
         b"first", "annotate", "not a post", 1,
@@ -400,6 +401,7 @@ def test_a_dead_letter_can_be_retried_once(bus: Bus) -> None:
     assert (first.partition, first.offset, first.key, first.at) == (1, 5, "k1", NIGHT)
     bus.retry(first.id, NIGHT + timedelta(hours=1))
     assert [d.id for d in bus.dead()] == [second.id]
+    assert bus.dead_count() == 1
     handled = {d.id: d for d in bus.dead(include_handled=True)}[first.id]
     assert handled.handled_at == NIGHT + timedelta(hours=1)
     (message,) = bus.read(RAW)
@@ -419,6 +421,22 @@ def test_burying_the_same_message_again_counts_a_try(bus: Bus) -> None:
     bus.bury(letter())
     assert len(bus.dead()) == 1, "after a retry it is a new letter"
     assert len(bus.dead(include_handled=True)) == 2
+
+
+def test_the_number_of_dead_letters_counts_what_others_did(rig: Rig, clock: HandClock) -> None:
+    mine, other = rig.make(), rig.make()
+    assert mine.dead_count() == 0
+    for i in range(5):
+        other.bury(letter(b"%d" % i))
+        other.bury(letter(b"%d" % i))  # another try, not another letter
+    assert mine.dead_count() == other.dead_count() == 5
+    for found in other.dead(limit=3):
+        other.retry(found.id, clock.now())
+    assert mine.dead_count() == 2
+    other.bury(letter(b"4"))  # refused again after its retry
+    assert mine.dead_count() == 3 == len(mine.dead())
+    mine.prune(clock.now() + timedelta(days=31))
+    assert mine.dead_count() == rig.make().dead_count() == 3
 
 
 def test_too_large_a_message_is_refused_with_its_whole_batch(bus: Bus) -> None:
