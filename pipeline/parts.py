@@ -171,7 +171,7 @@ def detect_part(app: App, stop: threading.Event) -> None:
     def handle(messages: Sequence[Message]) -> None:
         detector.handle([decode_annotated(m.value) for m in messages])
 
-    work(app, stop, "detect", POSTS_ANNOTATED.name, handle, 200)
+    work(app, stop, "detect", POSTS_ANNOTATED.name, handle, 1000)
 
 
 def work(
