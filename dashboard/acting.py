@@ -29,11 +29,11 @@ def who() -> Session | None:
 
     Raises: StoreBusy, at once while the database is known to be away.
     """
-    desk = current()
-    desk.watch.need_store(desk.now())
     sid = st.session_state.get("_sid") or st.context.cookies.get(SID, "")
     if not isinstance(sid, str) or not sid:
         return None
+    desk = current()
+    desk.watch.need_store(desk.now())
     st.session_state["_sid"] = sid
     return find_session(desk, sid)
 

@@ -278,6 +278,7 @@ def test_a_board_that_cannot_open_yet_says_why_at_its_address(tmp_path: Path) ->
             page = refused.value.read().decode()
             assert refused.value.code == 503 and said in page and "10.0.0.3" not in page
     with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))  # the board itself takes the place
 
 
