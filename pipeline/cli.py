@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO, cast
 import structlog
 import typer
 
-from pipeline.errors import SettingsError, TingfengError
+from pipeline.errors import SettingsError, TingfengError, UnstorableText
 from pipeline.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -675,6 +675,9 @@ def main() -> None:
     configure_logs("warning")  # before any settings are read: logs never go to standard output
     try:
         app()
+    except UnstorableText as error:
+        say(f"tingfeng: {error.english}")
+        raise SystemExit(1) from None
     except (TingfengError, NlpError) as error:
         say(f"tingfeng: {error}")
         raise SystemExit(1) from None

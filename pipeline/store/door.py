@@ -31,8 +31,11 @@ def guard(engine: Engine) -> None:
 
 def _check(values: Iterable[Any]) -> None:
     for value in values:
-        if isinstance(value, str) and _ODD.search(value):
-            raise _refused()
+        if isinstance(value, str):
+            if _ODD.search(value):
+                raise _refused()
+        elif isinstance(value, list):  # a column of many rows
+            _check(value)
 
 
 def to_json(value: Any) -> str:

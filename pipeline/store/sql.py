@@ -142,6 +142,7 @@ class Tx:
             "origin": actor.origin,
             "prev_hash": last.hash if last else GENESIS,
         }
+        to_json([act, row["object_id"], row["before"], row["after"]])  # half a character has no hash
         row["hash"] = audit_hash(row)
         self.conn.execute(insert(t.audit), row)
 

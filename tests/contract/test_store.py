@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sqlalchemy import func, insert, inspect, select
 from pipeline.bus.topics import DESK_FACTS
 from pipeline.domain.post import Counts
 from pipeline.domain.rights import Actor, Role
-from pipeline.errors import StoreBusy
+from pipeline.errors import StoreBusy, UnstorableText
 from pipeline.store import tables as t
 from pipeline.store.seen import Seen
 from pipeline.store.sql import Store, postgres_url, sqlite_url, verify_audit
@@ -37,10 +38,16 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeUrl
     """Addresses of databases that are empty, dropped at the end."""
     if request.param == "sqlite":
         yield lambda: sqlite_url(tmp_path / f"{uuid.uuid4().hex}.db")
-        return
+    else:
+        with databases(request.getfixturevalue("pg_url")) as make:
+            yield make
+
+
+@contextmanager
+def databases(server: str) -> Iterator[MakeUrl]:
+    """Makes databases of a PostgreSQL, dropped at the end."""
     import psycopg
 
-    server = request.getfixturevalue("pg_url")
     made: list[str] = []
 
     def make() -> str:
@@ -62,6 +69,15 @@ def store(make_url: MakeUrl) -> Iterator[Store]:
     made.create()
     yield made
     made.close()
+
+
+@pytest.fixture
+def pg_store(pg_url: str) -> Iterator[Store]:
+    with databases(pg_url) as make:
+        made = Store(make(), busy_s=20.0)
+        made.create()
+        yield made
+        made.close()
 
 
 def write_lines(url: str, who: int) -> None:
@@ -168,6 +184,50 @@ def test_times_come_back_aware_and_in_utc(store: Store) -> None:
             insert(t.heartbeats),
             {"part": "y", "at": datetime(2026, 1, 1), "lag": 0, "note": ""},  # noqa: DTZ001
         )
+
+
+NUL, HALF = "白沙大道\x00积水", "白沙大道\ud83d积水"
+WHOLE = "白沙大道\u0001😀\\u0000积水"  # a control, a pair, and six plain characters
+
+
+@pytest.mark.parametrize("odd", [NUL, HALF], ids=["nul", "half a character"])
+@pytest.mark.parametrize("place", ["a text", "a JSON column", "a question", "one row of many"])
+def test_text_that_cannot_be_kept_is_refused_before_anything_is(
+    store: Store, odd: str, place: str
+) -> None:
+    rows = [
+        {"part": part, "at": NOW, "lag": 0, "note": note, "figures": {}}
+        for part, note in (("x", "well"), ("y", odd))
+    ]
+    with pytest.raises(UnstorableText, match="无法保存的字符") as caught, store.begin(NOW) as tx:
+        tx.audit(DUTY, "claim_alert", "alert", 1)
+        if place == "a text":
+            tx.audit(DUTY, odd, "alert", 1)
+        elif place == "a JSON column":
+            tx.audit(DUTY, "claim_alert", "alert", 1, None, {"deep": [{"in": odd}]})
+        elif place == "a question":
+            tx.conn.execute(select(t.users).where(t.users.c.name == odd)).all()
+        else:
+            tx.conn.execute(insert(t.heartbeats), rows)
+    assert caught.value.english.startswith("a text holds NUL") and caught.value.__cause__ is None
+    with store.read() as conn:
+        assert conn.execute(select(func.count()).select_from(t.audit)).scalar_one() == 0
+        assert conn.execute(select(func.count()).select_from(t.heartbeats)).scalar_one() == 0
+
+
+def test_all_other_text_comes_back_as_it_was(store: Store) -> None:
+    with store.begin(NOW) as tx:
+        tx.audit(DUTY, "claim_alert", "alert", WHOLE, {"was": WHOLE}, {WHOLE: [WHOLE]})
+    with store.read() as conn:
+        line = conn.execute(select(t.audit)).one()
+        assert verify_audit(conn).ok
+    assert (line.object_id, line.before, line.after) == (WHOLE, {"was": WHOLE}, {WHOLE: [WHOLE]})
+
+
+@pytest.mark.engines
+def test_a_text_that_is_too_long_for_its_column_is_a_sentence(pg_store: Store) -> None:
+    with pytest.raises(UnstorableText, match="内容太长"), pg_store.begin(NOW) as tx:
+        tx.audit(DUTY, "x" * 49, "alert", 1)
 
 
 def test_migrations_give_the_tables_of_the_code(store: Store) -> None:
