@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard.auth import SID, Session, find_session, still_here
 from dashboard.context import Desk, current
+from dashboard.outage import in_words
 from pipeline.domain.rights import Actor
 from pipeline.errors import DeskError, NotNow
 from pipeline.store.sql import Tx
@@ -95,7 +96,7 @@ def _run(desk: Desk, act: Callable[[Tx, Actor], T], done: str) -> tuple[bool, T 
         with desk.store.begin(desk.now()) as tx:
             result = act(tx, session.actor)
     except (DeskError, NotNow) as error:
-        say(str(error), bad=True)
+        say(in_words(error), bad=True)
         return False, None
     desk.shared.forget()
     say(done)

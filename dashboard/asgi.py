@@ -140,7 +140,7 @@ class Gate:
 
     async def _away(self, scope: Scope, receive: Receive, send: Send, error: NotNow) -> None:
         desk = self.auth.desk
-        since = desk.watch.failed("store", desk.now(), str(error))
+        since = desk.watch.failed("store", desk.now(), error)
         if _is_page(scope):
             page = HTMLResponse(away_page(NAMES["store"], since), status_code=503)
             await page(scope, receive, send)

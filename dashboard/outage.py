@@ -17,7 +17,8 @@ import structlog
 
 from dashboard import words
 from dashboard.context import current
-from pipeline.errors import EngineDown, NotNow, StoreBusy
+from pipeline.errors import EngineDown, NotNow, StoreBusy, TingfengError
+from pipeline.store.sql import AWAY
 
 if TYPE_CHECKING:
     from dashboard.acting import Visit
@@ -54,7 +55,7 @@ def needs(
                 body(visit, *args, **kwargs)
             except EngineDown as error:
                 log.warning("a page could not ask", server=server, error=str(error))
-                desk.watch.failed(server, desk.now(), str(error))
+                desk.watch.failed(server, desk.now(), error)
                 st.warning(LINES[server])
 
         return run
@@ -77,7 +78,7 @@ def kept_open(body: Callable[P, None]) -> Callable[P, None]:
             st.session_state[_LOST] = True
             st.error(store_line(error))
         except NotNow as error:
-            st.error(str(error))
+            st.error(in_words(error))
 
     return run
 
@@ -85,11 +86,17 @@ def kept_open(body: Callable[P, None]) -> Callable[P, None]:
 def store_line(error: StoreBusy) -> str:
     """What stands in place of a page while the database is away."""
     desk = current()
-    since = desk.watch.failed("store", desk.now(), str(error))
+    since = desk.watch.failed("store", desk.now(), error)
+    cause = "" if error.words == AWAY else f"{error.words}。"
     return (
-        f"{NAMES['store']} {words.clock(since)} 起无应答：恢复前不能查看和办理，"
-        f"恢复后本页自动更新；刚才的操作未见结果的，恢复后请重新办理。{error}"
+        f"{NAMES['store']} {words.clock(since)} 起无应答：{cause}恢复前不能查看和办理，"
+        "恢复后本页自动更新；刚才的操作未见结果的，恢复后请重新办理。"
     )
+
+
+def in_words(error: TingfengError) -> str:
+    """An error as a screen says it."""
+    return error.words if isinstance(error, StoreBusy) else str(error)
 
 
 def brought_back() -> bool:

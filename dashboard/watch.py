@@ -20,12 +20,11 @@ PATIENCE_S = 0.5  # how long a page waits for an answer that is on its way
 
 @dataclass(slots=True)
 class Away:
-    """A server that does not answer: ``since`` when, and whether it still may (``is_slow``);
-    ``why``: as its client says it."""
+    """A server that does not answer: ``since`` when, and whether it still may (``is_slow``)."""
 
     since: datetime
     is_slow: bool
-    why: str = ""
+    error: NotNow | None = None
 
     @property
     def words(self) -> str:
@@ -39,7 +38,7 @@ class _Seen:
     asked_at: datetime | None = None
     is_busy: bool = False
     failing_since: datetime | None = None
-    why: str = ""
+    error: NotNow | None = None
     answer: object = None
 
 
@@ -61,7 +60,7 @@ class Watch:
         with self._lock:
             for name, seen in asked.items():
                 if seen.failing_since is not None:
-                    found[name] = Away(seen.failing_since, is_slow=False, why=seen.why)
+                    found[name] = Away(seen.failing_since, is_slow=False, error=seen.error)
                 elif seen.is_busy and monotonic() - seen.asked > SLOW_S:
                     found[name] = Away(seen.asked_at or now, is_slow=True)
         return found
@@ -74,14 +73,14 @@ class Watch:
         """Raises: StoreBusy at once while the database is known to be away, so that nobody waits
         for it; it is asked again meanwhile."""
         away = self.away(now, "store").get("store")
-        if away is not None and not away.is_slow:
-            raise StoreBusy(away.why)
+        if away is not None and isinstance(away.error, StoreBusy):
+            raise StoreBusy(away.error.words, detail=f"since {away.since:%H:%M:%S} UTC")
 
-    def failed(self, name: str, now: datetime, why: str = "") -> datetime:
+    def failed(self, name: str, now: datetime, error: NotNow) -> datetime:
         """A page met the failure itself; since when it lasts."""
         seen = self._seen[name]
         with self._lock:
-            seen.failing_since, seen.why = seen.failing_since or now, why
+            seen.failing_since, seen.error = seen.failing_since or now, error
             return seen.failing_since
 
     def _ask(self, seen: _Seen, now: datetime) -> Thread | None:
@@ -94,12 +93,12 @@ class Watch:
         return thread
 
     def _run(self, seen: _Seen) -> None:
-        answer, is_there, why = seen.answer, False, ""
+        answer, is_there, error = seen.answer, False, None
         try:
             answer, is_there = seen.probe(), True
-        except NotNow as error:
-            why = str(error)  # the parts log it; here it is shown
+        except NotNow as trouble:
+            error = trouble  # the parts log it; here it is shown
         finally:
             with self._lock:
-                seen.is_busy, seen.answer, seen.why = False, answer, why
+                seen.is_busy, seen.answer, seen.error = False, answer, error
                 seen.failing_since = None if is_there else seen.failing_since or seen.asked_at

@@ -37,7 +37,16 @@ class NotNow(TingfengError):
 
 
 class StoreBusy(NotNow):
-    """The database is locked or does not answer."""
+    """The database is locked or does not answer.
+
+    ``words``: for the screen, in Chinese. ``name`` of the database and ``detail`` are for whoever
+    reads logs and commands.
+    """
+
+    def __init__(self, words: str, *, name: str = "", detail: str = "") -> None:
+        self.words = words
+        named = f"{name}: {words}" if name else words
+        super().__init__(f"{named}（{detail}）" if detail else named)
 
 
 class StoreRefused(StoreBusy):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +21,7 @@ from pipeline.domain.release import Verdict
 LONGEST_CLAIM = 500
 MOST_REVIEWS = 20_000
 _DEEPEST = 8
+_ODD = re.compile("[\x00\ud800-\udfff]")  # no database keeps them
 
 _WORDS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (Verdict.UNCHECKABLE, ("无法核实", "无法证实", "unverifiable", "unproven", "no evidence")),
@@ -169,7 +171,7 @@ def _many(node: Any) -> list[Mapping[str, Any]]:
 def _text(node: Any) -> str:
     if isinstance(node, list):
         node = next((part for part in node if isinstance(part, str)), "")
-    return " ".join(node.split()) if isinstance(node, str) else ""
+    return " ".join(_ODD.sub("", node).split()) if isinstance(node, str) else ""
 
 
 def _link(node: Any) -> str:

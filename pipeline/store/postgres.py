@@ -68,8 +68,8 @@ def postgres_engine(url: str, busy_s: float) -> Engine:
         if major < OLDEST:
             conn.close()
             raise StoreRefused(
-                f"PostgreSQL {major} 版本过旧，请升级到 {OLDEST} 或以上"
-                f"（PostgreSQL {major} is too old; {OLDEST} or newer is needed）"
+                f"PostgreSQL {major} 版本过旧，请升级到 {OLDEST} 或以上",
+                detail=f"PostgreSQL {major} is too old; {OLDEST} or newer is needed",
             )
         return conn
 

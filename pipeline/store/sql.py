@@ -39,6 +39,7 @@ from pipeline.store.door import guard, to_json
 
 GENESIS = "0" * 64
 BUSY_S = 30.0
+AWAY = "数据库暂时不可用，请稍后重试"
 WRITERS = 0x7466  # "tf": the advisory lock that makes PostgreSQL's writers queue
 LONGEST_THOUGHT_S = 60  # a writer silent for longer between two statements is frozen: others go on
 _TAKE_PLACE = sql(
@@ -142,7 +143,9 @@ class Tx:
             "origin": actor.origin,
             "prev_hash": last.hash if last else GENESIS,
         }
-        to_json([act, row["object_id"], row["before"], row["after"]])  # half a character has no hash
+        to_json(
+            [act, row["object_id"], row["before"], row["after"]]
+        )  # half a character has no hash
         row["hash"] = audit_hash(row)
         self.conn.execute(insert(t.audit), row)
 
@@ -218,7 +221,8 @@ class Store:
 
             host, port = self.engine.url.host, self.engine.url.port
             if host and is_silent(host, port or 5432):
-                raise _away(self.engine.url.database or "", "the server does not answer")
+                name = self.engine.url.database or ""
+                raise StoreBusy(AWAY, name=name, detail="the server does not answer")
         with self.read() as conn:
             conn.exec_driver_sql("SELECT 1")
 
@@ -268,6 +272,7 @@ def _translate(error: DBAPIError, name: str) -> TingfengError | None:
     None for what is no trouble of the engine's.
     """
     text = str(error.orig)
+    first = _first_line(text)
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(error, DataError) and state == "22001":
         return UnstorableText(
@@ -275,31 +280,31 @@ def _translate(error: DBAPIError, name: str) -> TingfengError | None:
         )
     if state == "42501":
         return StoreRefused(
-            f"{name}: 账号没有建表或写入的权限，请数据库管理员授权（{_first_line(text)}；"
-            "let the account own the database）"
+            "数据库账号没有建表或写入的权限，请数据库管理员授权",
+            name=name,
+            detail=f"{first}; let the account own the database",
         )
     if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
         return None
     if any(words in text for words in _NOT_OURS):
-        return StoreRefused(f"{name}: 账号或密码不对，请检查 database_url（{_first_line(text)}）")
+        return StoreRefused("账号或密码不对，请检查 database_url", name=name, detail=first)
     if _NO_DATABASE.search(text):
-        return StoreRefused(
-            f"{name}: 没有这个数据库，请先建库或检查 database_url（{_first_line(text)}）"
-        )
+        return StoreRefused("没有这个数据库，请先建库或检查 database_url", name=name, detail=first)
     if "No space left" in text or "full" in text:
-        return StoreBusy(f"{name}: 磁盘已满：请清理磁盘空间，系统会自动重试（the disk is full）")
+        return StoreBusy(
+            "磁盘已满：请清理磁盘空间，系统会自动重试", name=name, detail="the disk is full"
+        )
     if "readonly" in text or "unable to open" in text:
-        return StoreBusy(f"{name}: 无法写入：请检查数据目录的写权限（cannot be written: {text}）")
+        return StoreBusy(
+            "无法写入：请检查数据目录的写权限", name=name, detail=f"cannot be written: {text}"
+        )
     if "malformed" in text or "not a database" in text:
         return StoreBusy(
-            f"{name}: 数据库已损坏：请停止系统、恢复备份（damaged: {text}; stop and restore"
-            " the backup, then run: tingfeng doctor）"
+            "数据库已损坏：请停止系统、恢复备份",
+            name=name,
+            detail=f"damaged: {text}; stop and restore the backup, then run: tingfeng doctor",
         )
-    return _away(name, _first_line(text))
-
-
-def _away(name: str, why: str) -> StoreBusy:
-    return StoreBusy(f"{name}: 数据库暂时不可用，请稍后重试（{why}）")
+    return StoreBusy(AWAY, name=name, detail=first)
 
 
 def _first_line(text: str) -> str:
