@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pipeline.domain.post import AuthorKind
 from pipeline.errors import SettingsError
+from pipeline.toml_file import read_toml
 
 SpiderName = Literal["feed", "site", "warning", "weibo", "claimreview"]
 SPIDERS: tuple[str, ...] = get_args(SpiderName)
@@ -121,10 +121,7 @@ def read_sources(path: Path) -> list[Source]:
     """
     if not path.exists():
         return []
-    try:
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path.name} is not valid TOML: {error}") from error
+    body = read_toml(path)
     unknown = set(body) - {"source"}
     if unknown:
         raise SettingsError(f"{path.name}: unknown '{min(unknown)}'; write tables [[source]]")

@@ -27,8 +27,9 @@ log = structlog.get_logger("parts")
 
 def desk_part(app: App, stop: threading.Event) -> None:
     """What the clock does: sweep, relay, notify, publish the portal, forget old posts."""
-    from pipeline.notify import Notifier, load_receivers
+    from pipeline.notify import Notifier
     from pipeline.portal.site import Site
+    from pipeline.receivers import load_receivers
     from pipeline.stages.drift import count_days
     from pipeline.stages.relay import Relay
     from pipeline.stages.sweep import sweep

@@ -75,7 +75,7 @@ def setup_part(app: App, stop: threading.Event) -> None:
     """Make the stores, the library and the first users; print the users as one JSON line."""
     from nlp.claims import load_library
     from pipeline.desk import claims, users
-    from pipeline.notify import load_receivers
+    from pipeline.receivers import load_receivers
 
     # read here too, so that a wrong file stops the start and not the desk part again and again
     s = app.settings

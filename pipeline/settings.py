@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableValue
 
 from pipeline.errors import SettingsError
+from pipeline.toml_file import read_toml
 
 
 class Settings(BaseSettings):
@@ -274,12 +274,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         file = config / "tingfeng.toml"
         if file.exists():
             where = str(file)
-            try:
-                values |= tomllib.loads(file.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{file} is not valid TOML: {error}") from error
-            except OSError as error:
-                raise SettingsError(f"cannot read {file} ({error.strerror})") from error
+            values |= read_toml(file)
     env = Settings.model_construct().model_config["env_prefix"]
     fields = Settings.model_fields
     for name in fields:

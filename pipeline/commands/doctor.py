@@ -112,7 +112,7 @@ def _clock(s: Settings) -> str | None:
 
 def _rules(s: Settings) -> str | None:
     from pipeline.app import load_rule_files, rule_file
-    from pipeline.notify import load_receivers
+    from pipeline.receivers import load_receivers
 
     load_rule_files(s)
     load_receivers(rule_file(s, "channels.toml"), s.receivers, home=s.home)

@@ -6,7 +6,6 @@ clocks that were in force when it was opened; ``specs_of`` reads them back.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -22,6 +21,7 @@ from pipeline.domain.deadlines import BEIJING, ClockSpec, Times, times, weekdays
 from pipeline.errors import SettingsError
 from pipeline.store import tables as t
 from pipeline.store.sql import Tx
+from pipeline.toml_file import read_toml
 
 log = structlog.get_logger("desk")
 
@@ -60,10 +60,10 @@ def load_desk_rules(path: Path, *, short: str = "南气", is_drill: bool = False
 
     Raises: SettingsError naming the file and what is wrong.
     """
-    table = _read(path)
+    table = read_toml(path)
     beside = path.with_name("reports.toml")
     reports_path = beside if beside.exists() else DEFAULTS / "reports.toml"
-    reports = _read(reports_path)
+    reports = read_toml(reports_path)
     try:
         desk = table.get("desk", {})
 
@@ -86,15 +86,6 @@ def load_desk_rules(path: Path, *, short: str = "南气", is_drill: bool = False
         raise SettingsError(
             f"{path.name} (or {reports_path.name}): {error}; compare it with the shipped file"
         ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
 
 
 @cache

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.domain.event import Level
-from pipeline.domain.rules import read_toml
 from pipeline.errors import SettingsError
+from pipeline.toml_file import read_toml
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ The first route that fits decides the lead; ``also`` routes after it add helpers
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from pipeline.domain.alert import Routing
 from pipeline.domain.event import EVENT_KIND_NAMES, HAZARD_NAMES, Level
 from pipeline.errors import SettingsError
+from pipeline.toml_file import read_toml
 
 KINDS = (*EVENT_KIND_NAMES, "source")
 
@@ -84,12 +84,7 @@ class Routes:
 
 def load_routes(path: Path) -> Routes:
     """Routes of a file. Raises: SettingsError naming the file, the line's name and the key."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read {path.name}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path.name} is not valid TOML: {error}") from error
+    data = read_toml(path)
     unknown = set(data) - {"route", "default"}
     if unknown:
         raise SettingsError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.domain.event import HeatWeights
 from pipeline.errors import SettingsError
+from pipeline.toml_file import read_toml
 
 T = TypeVar("T")
 
@@ -157,13 +157,3 @@ def _fill(path: Path, name: str, default: T, table: dict[str, Any]) -> T:
             )
         values[key] = value
     return type(default)(**values)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A file as it says. Raises: SettingsError when it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read {path.name}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path.name} is not valid TOML: {error}") from error

@@ -33,7 +33,8 @@ from pipeline.commands.doctor import examine
 from pipeline.commands.running import Drill
 from pipeline.domain.post import FetchedPost
 from pipeline.errors import EngineDown, SettingsError, StoreBusy
-from pipeline.notify import Notifier, load_receivers
+from pipeline.notify import Notifier
+from pipeline.receivers import load_receivers
 from pipeline.settings import Settings, load_settings
 from pipeline.store import tables as t
 from pipeline.store.sql import Store, sqlite_url

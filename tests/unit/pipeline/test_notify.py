@@ -21,7 +21,8 @@ from sqlalchemy import insert, select, update
 
 from pipeline.channels import ChannelFailed, failure_of, parts_of
 from pipeline.errors import SettingsError
-from pipeline.notify import TRIES, Notifier, Receivers, load_receivers
+from pipeline.notify import TRIES, Notifier
+from pipeline.receivers import Receivers, load_receivers
 from pipeline.store import tables as t
 from pipeline.store.sql import Store
 from tests.stores import open_store
