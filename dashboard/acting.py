@@ -23,6 +23,7 @@ from pipeline.store.sql import Tx
 
 T = TypeVar("T")
 UNDO_S = 10.0
+AT_ONCE_S = 1.0
 
 
 def who() -> Session | None:
@@ -90,17 +91,22 @@ def _run(desk: Desk, act: Callable[[Tx, Actor], T], done: str) -> tuple[bool, T 
     try:
         session = who()
         if session is None:
-            say("登录已结束，请重新登录后再操作。", bad=True)
-            return False, None
+            return _refused("登录已结束，请重新登录后再操作。")
         here(session)
         with desk.store.begin(desk.now()) as tx:
             result = act(tx, session.actor)
     except (DeskError, NotNow) as error:
-        say(in_words(error), bad=True)
-        return False, None
+        return _refused(in_words(error))
     desk.shared.forget()
     say(done)
     return True, result
+
+
+def _refused(text: str) -> tuple[bool, None]:
+    """Say why, beside the button; and again above the page when the act's rerun sweeps it away."""
+    st.error(text)
+    say(text, bad=True)
+    return False, None
 
 
 def say(text: str, *, bad: bool = False) -> None:
@@ -113,11 +119,11 @@ def said() -> None:
     kept = st.session_state.pop("_said", None)
     if kept is None:
         return
-    text, bad, _at = kept
-    if bad:
-        st.error(text)
-    else:
+    text, bad, at = kept
+    if not bad:
         st.toast(text)
+    elif monotonic() - at < AT_ONCE_S:  # later it is a new click: it was read where it happened
+        st.error(text)
 
 
 def pending_undo() -> tuple[Undo, int] | None:
