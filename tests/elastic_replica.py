@@ -50,12 +50,15 @@ class ElasticReplica:
             return {}
         if path.startswith("/_nodes"):
             return {"nodes": {"n1": {"version": self.version}}}
-        if path.endswith("/_count"):
-            return {"count": 0}
         return {
             "acknowledged": True,
-            "hits": {"hits": []},
-            "aggregations": {"newest": {"value": None}, "cells": {"buckets": []}},
+            "shards_acknowledged": True,
+            "hits": {"hits": [], "total": {"value": 0}},
+            "aggregations": {
+                "newest": {"value": None},
+                "cells": {"buckets": []},
+                "values": {"buckets": [], "sum_other_doc_count": 0},
+            },
         }
 
     def close(self) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 from elasticsearch import ApiError
 
+from pipeline.errors import EngineDown
 from pipeline.index.elastic_docs import MAPPING, day_of
 from pipeline.index.elastic_generations import EMPTY_DAY, Generations
 from pipeline.index.elastic_server import Server
 
+TRIES = 3
 FOLLOW_S = 2.0  # between looks whether a new generation of indices is in use
 
 
@@ -52,12 +54,14 @@ class Days:
     def of(self, at: datetime) -> str:
         """The same; it is made when it is not there yet."""
         index = self.name(at)
-        if index not in self._known:
+        if index in self._known:
+            return index
+        for _ in range(TRIES):
             self.follow(now=True)  # a new day must not be made in a generation that has gone
             index = self.name(at)
-        if index not in self._known:
-            self._make(index)
-        return index
+            if index in self._known or self._make(index):
+                return index
+        raise EngineDown("Elasticsearch: the index is built anew again and again; try later")
 
     def all(self) -> list[str]:
         """Every day there is, oldest first."""
@@ -99,19 +103,38 @@ class Days:
     def _first(self) -> str:
         return f"{self._base}-{EMPTY_DAY}"
 
-    def _make(self, index: str) -> None:
-        def make() -> None:
-            try:
-                self._server.client.indices.create(
-                    index=index,
-                    mappings=MAPPING,
-                    settings=self._settings,
-                    aliases={self.alias: {}},
-                    wait_for_active_shards="1",
-                )
-            except ApiError as error:
-                if error.error != "resource_already_exists_exception":
-                    raise
+    def _make(self, index: str) -> bool:
+        """False when another generation took over meanwhile, which has no place for it.
 
-        self._server.call(make)
+        Behind the alias comes only what can be read: an index that waits for space on a disk
+        would make every search fail.
+        """
+        client = self._server.client
+        try:
+            made = self._server.write(
+                client.indices.create,
+                passing=(400,),
+                index=index,
+                mappings=MAPPING,
+                settings=self._settings,
+                wait_for_active_shards="1",
+                timeout=self._server.patience,
+            )
+            is_ready = made["shards_acknowledged"]
+        except ApiError as error:
+            if error.error != "resource_already_exists_exception":
+                raise EngineDown(f"Elasticsearch makes no index: {str(error)[:300]}") from error
+            is_ready = False
+        if not is_ready:  # another process is making it, or a disk is full
+            self._server.write(
+                client.cluster.health,
+                index=index,
+                wait_for_status="yellow",
+                timeout=self._server.patience,
+            )
+        self._server.write(client.indices.put_alias, index=index, name=self.alias)
+        if self._follows and not self._generations.is_current(self._base):
+            self._generations.drop([index])  # still empty: whoever makes it looks here first
+            return False
         self._known.add(index)
+        return True

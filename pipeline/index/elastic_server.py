@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from elasticsearch import ApiError, Elasticsearch, TransportError
@@ -13,7 +13,8 @@ from pipeline.errors import EngineDown
 T = TypeVar("T")
 
 STARTING_S = (0.1, 0.2, 0.4, 0.8, 0.0)  # pauses before a call is made again
-PASSING = (404, 503)  # of a search: an index that goes just now, a shard that starts
+NEARLY_FULL = 0.15  # free share of a disk; the server places no new index below 0.1
+ASIDE_S = 2.0  # for a question about a failure
 
 
 class Server:
@@ -92,6 +93,46 @@ class Server:
                     raise EngineDown(_advice(error.status_code, str(error))) from error
         raise AssertionError("the second time raises")
 
+    def write(self, call: Callable[..., T], **given: Any) -> T:
+        """As ``call``; when it fails for want of space, that is what is said."""
+        try:
+            return self.call(call, **given)
+        except EngineDown as error:
+            raise EngineDown(self._lacks(NEARLY_FULL) or str(error)) from error
+
+    def cannot_write(self, status: int, said: Mapping[str, Any]) -> EngineDown:
+        """What the refusal of a document for now means. 429: its index takes only deletes, which
+        the server makes of all of them when its disk is full."""
+        reason = f"{said.get('type')}: {said.get('reason')}"[:300]
+        lacks = self._lacks(1.0 if status == 429 else NEARLY_FULL)
+        return EngineDown(lacks or f"Elasticsearch cannot write now ({reason}); it is tried again")
+
+    def _lacks(self, limit: float) -> str:
+        """A sentence when there is no master, or less than ``limit`` of a node's disk is free;
+        else, or when the server does not say, nothing. A few questions of two seconds at most."""
+        aside = self.client.options(request_timeout=ASIDE_S)
+        try:
+            node = aside.cluster.state(metric="master_node", filter_path="master_node", local=True)
+            if not node.get("master_node"):
+                return (
+                    "Elasticsearch has no master: its disk is full to the last byte, or too few of "
+                    "its nodes run; when that is mended it goes on by itself"
+                )
+            said = aside.nodes.stats(metric="fs", filter_path="nodes.*.name,nodes.*.fs.total")
+            disks = [(node["fs"]["total"], node["name"]) for node in said["nodes"].values()]
+            share, size, name = min(
+                (disk["available_in_bytes"] / disk["total_in_bytes"], disk["total_in_bytes"], name)
+                for disk, name in disks
+            )
+        except (ApiError, TransportError, KeyError, ValueError):
+            return ""
+        if share >= limit:
+            return ""
+        return (
+            f"Elasticsearch's disk is full: free space on {name} is {share:.0%} of "
+            f"{size / 1e9:.1f} GB; free some, it goes on by itself"
+        )
+
     def close(self) -> None:
         self.client.close()
 
@@ -99,4 +140,9 @@ class Server:
 def _advice(status: int, said: str) -> str:
     if status in (401, 403):
         return f"Elasticsearch refuses the account ({status}); check elastic_user and password"
+    if status == 408:
+        return (
+            "Elasticsearch starts no index for a new day, as when its disk is full; it is tried "
+            "again"
+        )
     return f"Elasticsearch: {said[:300]}"

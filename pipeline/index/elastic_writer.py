@@ -27,8 +27,10 @@ BULK_BYTES = 5_000_000
 NEAR_DAYS = 7  # a post whose time was corrected is looked for so many days around
 REMEMBERED = 20_000  # places of posts just written, which a search cannot see yet
 TRIES = 6
+BUSY_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # pauses before posts that were too much are sent again
 PAUSED_S = 0.5  # between tries while a rebuild holds writes back, for a moment
-PAUSED = {"cluster_block_exception", "index_not_found_exception"}
+GONE = "index_not_found_exception"
+PAUSED = {"cluster_block_exception", GONE}
 
 
 class Writer:
@@ -155,6 +157,9 @@ class Writer:
         for doc in self._server.call(self._server.client.mget, docs=docs)["docs"]:
             if doc.get("found"):
                 found[doc["_id"]] = Stored.read(doc)
+            elif doc.get("error", {}).get("type", GONE) != GONE:
+                reason = doc["error"]["type"]  # the post may be there all the same
+                raise EngineDown(f"Elasticsearch cannot read {doc['_index']} now ({reason})")
         return found
 
     def _write(self, writes: dict[str, Stored]) -> list[str]:
@@ -179,53 +184,63 @@ class Writer:
         return list(dict.fromkeys(late))
 
     def _bulk(self, lines: Sequence[Line]) -> list[str]:
-        """One request; halved while the server says that it is too much."""
+        """What the server is too busy for is sent again, a few times."""
+        late: list[str] = []
+        for nap in BUSY_S:
+            lines = self._send(lines, late)
+            if not lines:
+                return late
+            time.sleep(nap)
+        raise EngineDown("Elasticsearch is overloaded (429); it is tried again")
+
+    def _send(self, lines: Sequence[Line], late: list[str]) -> list[Line]:
+        """One request, halved while the server says that it is too much. Adds to ``late`` what
+        somebody else wrote meanwhile or a rebuild holds back; returns what to send again."""
         operations = [part for _, head, body in lines for part in (head, body) if part is not None]
         try:
-            answer = self._server.call(
+            answer = self._server.write(
                 self._server.client.bulk,
                 passing=(413, 429),
                 operations=operations,
                 refresh=self._refresh,
+                timeout=self._server.patience,
             )
         except ApiError as error:
             if len(lines) == 1:
                 if error.status_code == 413:
                     raise BadMessage(f"Elasticsearch: post {lines[0][0]} is too large") from error
-                raise EngineDown("Elasticsearch is overloaded (429); it is tried again") from error
+                return list(lines)
             time.sleep(0.1)
             middle = len(lines) // 2
-            return self._bulk(lines[:middle]) + self._bulk(lines[middle:])
+            return self._send(lines[:middle], late) + self._send(lines[middle:], late)
         self._is_held_back = False
-        late: list[str] = []
         again: list[Line] = []
-        refused: str = ""
+        refused = ""
+        failed: EngineDown | None = None
         for line, result in zip(lines, answer["items"], strict=True):
             ((action, said),) = result.items()
-            status = said["status"]
-            if status < 300:
+            status, error_ = said["status"], said.get("error", {})
+            if status < 300 or (action == "delete" and status == 404):
                 if action != "delete":
                     self._remember(line[0], said["_index"])
             elif status == 409:
                 late.append(line[0])
-            elif status in (403, 404) and said.get("error", {}).get("type") in PAUSED:
+            elif status in (403, 404) and error_.get("type") in PAUSED:
                 late.append(line[0])
                 self._days.is_refused = self._is_held_back = True
-            elif status == 429 or status >= 500:
+            elif status == 429 and error_.get("type") not in PAUSED:
                 again.append(line)
-            elif not (action == "delete" and status == 404):
-                reason = said["error"]
+            elif status == 429 or status >= 500:
+                failed = failed or self._server.cannot_write(status, error_)
+            else:
                 refused = refused or (
-                    f"Elasticsearch refuses post {line[0]}: {reason['type']}: {reason['reason']}"
+                    f"Elasticsearch refuses post {line[0]}: {error_['type']}: {error_['reason']}"
                 )
+        if failed is not None:
+            raise failed
         if refused:
             raise BadMessage(refused)
-        if again:
-            time.sleep(0.2)
-            if len(again) == len(lines) == 1:
-                raise EngineDown("Elasticsearch is overloaded; it is tried again")
-            late += self._bulk(again)
-        return late
+        return again
 
     def _remember(self, id_: str, index: str) -> None:
         self._recent[id_] = index

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
+from time import monotonic
 from typing import Any, cast
 
+from pipeline.errors import EngineDown
 from pipeline.index.base import Index
 
 
@@ -18,12 +20,25 @@ class _Late:
         self._open = opened
         self._index: Index | None = None
         self._lock = Lock()
+        self._failed: tuple[float, str] | None = None
 
     def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened(), name)
+
+    def _opened(self) -> Index:
+        """Whoever waits while another one meets a silent server has met it too: a crowd waits as
+        long as one."""
+        came = monotonic()
         with self._lock:
             if self._index is None:
-                self._index = self._open()
-        return getattr(self._index, name)
+                if self._failed is not None and self._failed[0] > came:
+                    raise EngineDown(self._failed[1])
+                try:
+                    self._index = self._open()
+                except EngineDown as error:
+                    self._failed = (monotonic(), str(error))
+                    raise
+            return self._index
 
     def close(self) -> None:
         with self._lock:

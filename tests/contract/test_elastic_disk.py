@@ -1,0 +1,155 @@
+"""The disk of the index server fills up: posts wait, searches go on, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.bus.base import Record
+from pipeline.bus.codec import encode_annotated
+from pipeline.bus.sqlite import SqliteBus
+from pipeline.bus.topics import POSTS_ANNOTATED
+from pipeline.clock import WallClock
+from pipeline.domain.post import AnnotatedPost
+from pipeline.errors import EngineDown
+from pipeline.index.base import Query
+from pipeline.index.elastic import ElasticIndex
+from pipeline.stages.index import STAGE, IndexPosts
+from pipeline.worker import Worker
+from tests.engines import OwnEngine
+from tests.fakes import NIGHT, annotated
+
+pytestmark = pytest.mark.engines
+
+DISK = "cluster.routing.allocation.disk"
+SETTINGS = {
+    f"{DISK}.threshold_enabled": True,
+    f"{DISK}.watermark.low": "60mb",
+    f"{DISK}.watermark.high": "40mb",
+    f"{DISK}.watermark.flood_stage": "25mb",
+    "cluster.info.update.interval": "10s",  # the shortest there is
+}
+LIMIT_S = 60.0
+
+
+def posts(day: int, count: int = 100) -> list[AnnotatedPost]:
+    at = NIGHT + timedelta(days=day)
+    return [annotated(1000 * day + n, post_changes={"published_at": at}) for n in range(count)]
+
+
+def until(test: Callable[[], object], what: str) -> float:
+    """Seconds until it is so."""
+    began = time.monotonic()
+    while not test():
+        assert time.monotonic() - began < LIMIT_S, what
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+class Ballast:
+    """A file that takes a disk's space."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "ballast"
+
+    def leave(self, bytes_: int) -> None:
+        """Grow until so much is free, as far as that goes."""
+        with self._file.open("ab") as file:
+            try:
+                while True:
+                    disk = os.statvfs(self._file)
+                    more = disk.f_bavail * disk.f_frsize - bytes_
+                    if more <= 0:
+                        return
+                    file.write(bytes(min(more, 1 << 20)))
+                    file.flush()
+            except OSError:  # nothing is left
+                return
+
+    def go(self) -> None:
+        self._file.unlink()
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[SqliteBus]:
+    made = SqliteBus(tmp_path / "bus.db", clock=WallClock())
+    yield made
+    made.close()
+
+
+def test_a_full_disk_holds_posts_back_and_loses_none(own_engine: OwnEngine, bus: SqliteBus) -> None:
+    server = own_engine("es", disk="200m", heap="256m", extra=SETTINGS)
+    ballast = Ballast(server.base)
+    index = ElasticIndex([server.address], prefix="full", timeout_s=5.0)
+    lines: list[str] = []
+    now_said = [""]
+
+    def beat(_lag: int, note: str) -> None:
+        now_said[0] = note
+        if note and note not in lines:
+            lines.append(note)
+
+    topic = POSTS_ANNOTATED.name
+    worker = Worker(
+        bus, STAGE, [topic], IndexPosts(index, WallClock()), stage=STAGE, clock=WallClock(),
+        longest_wait_s=2.0, on_beat=beat,
+    )  # fmt: skip
+
+    def publish(items: list[AnnotatedPost]) -> None:
+        bus.publish(topic, [Record("450100", encode_annotated(item, NIGHT)) for item in items])
+
+    def is_idle() -> bool:
+        return bus.lag(STAGE, [topic]) == 0 and not now_said[0]
+
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,), kwargs={"poll_s": 0.2})
+    thread.start()
+    try:
+        publish(posts(0))
+        publish(posts(1))
+        until(is_idle, "the first posts are indexed")
+        index.refresh()
+
+        ballast.leave(20 << 20)
+        client = index._server.client
+        until(
+            lambda: "read_only_allow_delete" in str(client.indices.get_settings(index="full-*")),
+            "the server takes only deletes",
+        )
+        publish(posts(1, 150))  # fifty new ones, in a day that there is
+        publish(posts(2))  # and a day that there is not yet
+        said_s = until(lambda: now_said[0], "the part says why it waits")
+        assert index.count(Query()) == 200
+        assert [h.item for h in index.search(Query(limit=1))] == [posts(1)[-1]]
+        assert index.facets(Query(), "kind") == {"talk": 200}
+        with pytest.raises(EngineDown, match="disk is full"):
+            index.put(posts(3), NIGHT)
+        assert index.count(Query()) == 200, "a day without space is not behind the alias"
+        assert len(index.get([posts(0)[0].post.id])) == 1
+
+        ballast.leave(0)
+        with pytest.raises(EngineDown, match="disk is full"):
+            index.put(posts(4), NIGHT)  # it has lost even its master
+        assert index.count(Query()) == 200, "searches go on"
+
+        ballast.go()
+        again_s = until(is_idle, "it goes on by itself")
+        until(lambda: not index.refresh() and index.count(Query()) >= 350, "all are there")
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert {h.item.post.id for h in index.scan(Query())} == {
+        item.post.id for items in (posts(0), posts(1, 150), posts(2)) for item in items
+    }
+    assert not bus.dead() and worker.buried == 0
+    assert lines[0].startswith("Elasticsearch's disk is full: free space on n1 is")
+    assert all("disk is full" in line for line in lines) and len(lines) <= 4, lines
+    print(f"said after {said_s:.1f} s, went on {again_s:.1f} s after there was space: {lines}")
+    index.close()
