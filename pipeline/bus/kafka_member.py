@@ -69,8 +69,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=int(lease_s * 1000),
             heartbeat_interval_ms=int(min(500, lease_s * 250)),
             max_poll_interval_ms=int(slow_s * 1000),
-            # small helpings, so that the partitions advance together
-            max_partition_fetch_bytes=262_144,
+            # about what a worker takes at once: larger helpings let partitions drift apart
+            max_partition_fetch_bytes=1_048_576,
             metadata_max_age_ms=30_000,
             allow_auto_create_topics=False,
             metrics_enabled=False,

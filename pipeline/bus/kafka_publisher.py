@@ -99,7 +99,9 @@ class Publisher:
                     acks="all",
                     compression_type="lz4",
                     linger_ms=20,
-                    batch_size=131_072,
+                    # below a broker's limit for a batch; while a full one waits, the package
+                    # wakes its thread for every record that is added behind it
+                    batch_size=900_000,
                     max_block_ms=int(self._cluster.answer_s * 1000),
                     delivery_timeout_ms=int(3 * self._cluster.answer_s * 1000),
                     metrics_enabled=False,
