@@ -254,8 +254,8 @@ class Cluster:
         if self._refusal:
             return f"Kafka at {where} {self._refusal}"
         return (
-            f"Kafka at {where} does not answer ({kind}); check that it runs and that"
-            " kafka_servers names it"
+            f"Kafka at {where} does not answer ({kind}); check that it runs (a full disk ends a"
+            " broker) and that kafka_servers names it"
         )
 
 
