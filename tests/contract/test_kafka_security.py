@@ -189,13 +189,12 @@ def test_who_is_turned_away_reads_why_in_one_line(
     address, security, line = WRONG_WAYS[way]
     with caplog.at_level(logging.DEBUG), opened(getattr(entrances, address)) as make:
         bus = make(security=security(entrances), answer_s=1.0)
-        for attempt in (lambda: bus.publish(RAW, records(1)), lambda: bus.consumer("g", [RAW])):
-            began = time.monotonic()
-            with pytest.raises(EngineDown, match=line) as caught:
-                attempt()
-            assert time.monotonic() - began < 4
-            assert "\n" not in str(caught.value)
-            assert WRONG not in str(caught.value)
+        began = time.monotonic()
+        with pytest.raises(EngineDown, match=line) as caught:
+            bus.publish(RAW, records(1))
+        assert time.monotonic() - began < 4
+        assert "\n" not in str(caught.value)
+        assert WRONG not in str(caught.value)
     assert WRONG not in caplog.text
     assert WRONG not in repr(security(entrances))
 
@@ -239,7 +238,7 @@ def silent() -> Iterator[str]:
 def test_a_silent_handshake_has_an_end(silent: str) -> None:
     """The kafka package itself waits for ever."""
     with opened(silent) as make:
-        bus = make(security=Security("ssl"), answer_s=1.0)
+        bus = make(security=Security("ssl"), answer_s=0.6)
         for attempt in (
             lambda: bus.publish(RAW, records(1)),
             lambda: bus.consumer("g", [RAW]),
