@@ -430,6 +430,8 @@ class Elasticsearch(Engine):
             "node.processors": 2,
             "xpack.security.enabled": False,
             "cluster.routing.allocation.disk.threshold_enabled": False,
+            # the serial collector leaves garbage lying, which would count as memory in use
+            "indices.breaker.total.use_real_memory": False,
             "action.auto_create_index": False,
             "action.destructive_requires_name": True,
             **cluster,
@@ -540,6 +542,16 @@ class Postgres(Engine):
 
     def _is_ready(self, node: int) -> bool:
         return _is_open(self.port)
+
+    def signal(self, number: signal.Signals, node: int | None = None) -> list[int]:
+        """Its children answer the connections: they are frozen and thawed with it."""
+        pids = super().signal(number, node)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                with suppress(OSError):  # it has ended meanwhile
+                    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                        os.kill(int(child), number)
+        return pids
 
 
 def _pg_bin() -> Path | None:
