@@ -22,7 +22,8 @@ from uuid import uuid4
 
 import pytest
 
-from scripts.engines import ENGINES, Engine, missing
+from scripts.engines import ENGINES
+from scripts.servers.engine import Engine
 
 OwnEngine = Callable[..., Engine]
 
@@ -114,7 +115,7 @@ def _is_free(port: int) -> bool:
 
 
 def _need(name: str) -> None:
-    if lack := missing(name):
+    if lack := ENGINES[name].lacks():
         if os.environ.get("ENGINES_REQUIRED") == "1":
             pytest.fail(lack)
         pytest.skip(lack)

@@ -14,7 +14,7 @@ import pytest
 from pipeline.bus.base import Consumer, Message, Record
 from pipeline.bus.topics import ALERTS
 from pipeline.errors import EngineDown
-from scripts.engines import Engine
+from scripts.servers.engine import Engine
 from tests.contract.kafka_rig import RAW, Open, Pump, opened, records, until
 from tests.engines import OwnEngine, free_port
 from tests.slow_line import SlowLine, slow_line

@@ -21,7 +21,7 @@ from pipeline.bus.base import Message, Record
 from pipeline.bus.topics import ALERTS, DEAD, Topic
 from pipeline.errors import BadMessage, EngineDown
 from pipeline.worker import Worker
-from scripts.engines import Engine
+from scripts.servers.engine import Engine
 from tests.engines import OwnEngine
 from tests.fakes import HandClock
 

@@ -1,0 +1,1 @@
+"""Real servers on loopback for tests; the command is scripts/engines.py."""
