@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from pipeline import engines
 from pipeline.app import App, build
 from pipeline.bench import LIMIT_S, ask_all, board_questions, chain, fetched, here, milliseconds
+from pipeline.bench_servers import own_servers
 from pipeline.bus.base import decode_envelope
 from pipeline.bus.codec import decode_annotated
 from pipeline.bus.topics import ALERTS, POSTS_ANNOTATED
@@ -38,13 +39,19 @@ SECONDS = 40
 HELPING = 30  # posts handed in at a time
 
 
-def bench_engines(settings: Settings, n: int = 0) -> Iterator[dict[str, Any]]:
+def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, Any]]:
     """One row per measure. ``n``: posts behind the board's questions (0 = 200,000); a tenth of it
-    goes through the chain. Raises: SettingsError when the settings name no servers; EngineDown."""
+    goes through the chain. ``settings``: of servers that run; None starts three and ends them.
+    Raises: SettingsError when the settings name no servers; EngineDown."""
+    if settings is None:
+        home = Path("var/bench-engines")
+        with own_servers(home) as own:
+            yield from bench_engines(own, n)
+        return
     if settings.profile != "distributed":
         raise SettingsError(
-            "bench engines needs settings that name the three servers; `make bench-engines` makes "
-            "them, or name a folder with --config"
+            "bench engines needs settings that name the three servers; without --config it starts"
+            " its own, as `make bench-engines` does"
         )
     indexed = n or INDEXED
     through = min(CHAIN, max(1_000, indexed // 10))
@@ -55,9 +62,12 @@ def bench_engines(settings: Settings, n: int = 0) -> Iterator[dict[str, Any]]:
         finally:
             app.close()
     yield {"what": "chain, embedded", "n": through, **embedded, "cores": os.cpu_count(), **here()}
+    # first, so that the servers have compiled what they do often
+    with _servers(settings) as app:
+        yield {"what": "index and board", **ask_all(app.index, indexed, board_questions)}
     for workers in (1, 2):
         with _servers(settings, workers) as app:
-            found = chain(app, through, annotators=workers)
+            found = chain(app, through, annotators=workers, warm=through)
             share = found["whole_chain_in_parts_per_s"] / embedded["whole_chain_in_parts_per_s"]
             yield {
                 "what": f"chain, servers, annotate workers: {workers}",
@@ -69,8 +79,6 @@ def bench_engines(settings: Settings, n: int = 0) -> Iterator[dict[str, Any]]:
                 yield {"what": "consumer of one partition", **_consumed(app)}
     with _servers(settings) as app:
         yield {"what": "alert after post", **_alerts(app)}
-    with _servers(settings) as app:
-        yield {"what": "index and board", **ask_all(app.index, indexed, board_questions)}
 
 
 def _consumed(app: App) -> dict[str, Any]:

@@ -441,14 +441,16 @@ def bench(
     ] = None,
     n: Annotated[int, typer.Option(help="posts; 0 = the usual number")] = 0,
     config: Annotated[
-        Path, typer.Option("--config", help="folder whose settings name the servers (engines)")
-    ] = DEFAULT_HOME,
+        Path | None,
+        typer.Option("--config", help="engines: folder whose settings name servers that run"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure this machine. Figures are medians; never a test.
 
-    `engines` measures Kafka, Elasticsearch and PostgreSQL; it makes topics, indices and a database
-    of its own and removes them. Example: tingfeng bench annotate,search --json
+    `engines` measures Kafka, Elasticsearch and PostgreSQL. It starts three servers and ends them;
+    on servers named by --config it makes topics, indices and a database of its own and removes
+    them. Example: tingfeng bench annotate,search --json
     """
     from pipeline.commands.benchmarks import run_benches
 

@@ -25,7 +25,8 @@ def run_benches(
 ) -> Iterator[dict[str, Any]]:
     """One row per bench, for ``peers`` one per question and reader. ``n``: posts, 0 = the usual
     number. ``files``: labelled texts for ``peers``, our corpus by default. ``config``: folder
-    whose settings name the servers of ``engines``, which is not part of ``all``.
+    whose settings name the servers of ``engines``, which is not part of ``all`` and starts its
+    own servers without.
 
     Raises: SettingsError, LabelledFileError.
     """
@@ -40,7 +41,7 @@ def run_benches(
         if name == ENGINES:
             from pipeline.bench_engines import bench_engines
 
-            settings = load_settings(config or Path("var"))
+            settings = load_settings(config) if config is not None else None
             yield from ({"bench": name, **row} for row in bench_engines(settings, n))
         elif name == PEERS:
             yield from ({"bench": name, **row} for row in _peers(files))
