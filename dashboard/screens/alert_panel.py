@@ -16,6 +16,7 @@ from dashboard.going import choose, go
 from dashboard.markup import Safe, div, show, span
 from pipeline.desk import alerts, cases, queries_events, silences
 from pipeline.desk.queries_events import AlertView
+from pipeline.domain.alert import lateness
 from pipeline.domain.rights import may
 
 HOURS = (1, 2, 4, 12, 24)
@@ -31,6 +32,8 @@ def panel(visit: Visit, fingerprint: str, *, closable: bool = True) -> None:
         widgets.empty("这条预警不存在或已随数据清理移出。请返回列表。")
         return
     a = view.alert
+    late = lateness(a["fired_at"], a["recorded_at"])
+    late = f"{late}，" if late else ""
     with st.container(key=f"row_sel_panel_{fingerprint}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.html(words.level_badge(a["level"]) + " " + widgets.chip(view.state_label))
@@ -44,7 +47,7 @@ def panel(visit: Visit, fingerprint: str, *, closable: bool = True) -> None:
                 _line(
                     "何时",
                     f"首次 {words.ago(a['fired_at'], now)}，最近 {words.ago(a['last_at'], now)}，"
-                    f"共触发 {a['times']} 次",
+                    f"{late}共触发 {a['times']} 次",
                 ),
                 _line("谁在办", f"{a['claimed_by']} {words.ago(a['claimed_at'], now)} 认领")
                 if a["claimed_by"]

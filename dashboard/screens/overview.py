@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import charts, outage, widgets, words
 from dashboard.acting import Visit, do
 from dashboard.going import choose, chosen, go
-from dashboard.markup import div, show, span, tag
+from dashboard.markup import Safe, div, show, span, tag
 from dashboard.screens import alert_panel
 from dashboard.screens.new_claims import first_spoken
 from pipeline.desk import alerts, assignments, queries, queries_board
@@ -192,6 +192,7 @@ def row(visit: Visit, item: ActionItem, alive: bool) -> None:
             head.append(span(f"+{item.lately}/10分", cls="n"))
         foot = [
             span(f"{item.who} {words.long_span(now - item.since)}"),
+            widgets.chip(item.late, "系统中断或采集延迟，预警比帖文晚") if item.late else Safe(""),
             words.due_badge(item.due_at, item.due_what, now),
         ]
         if not alive:

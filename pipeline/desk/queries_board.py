@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from pipeline.desk import queries as q
-from pipeline.domain.alert import AlertState
+from pipeline.domain.alert import AlertState, lateness
 from pipeline.domain.case import AssignmentState, CaseStatus, HelpState
 from pipeline.domain.event import EVENT_KIND_NAMES, Level
 from pipeline.domain.release import ClarificationStatus, Step
@@ -43,6 +43,7 @@ class ActionItem:
     ``key``: ``alert:…``, ``case:…``, ``assignment:…``, ``step:…``. ``groups``: the counters it
     belongs to. ``due_at``: when the next clock on it runs out; ``due_what``: what happens then.
     ``act``: the main button, ``""`` when this person has none. ``spark``: posts per ten minutes.
+    ``late``: how much later than its posts an alert came, when that was long.
     """
 
     key: str
@@ -66,6 +67,7 @@ class ActionItem:
     event_id: str = ""
     case_id: int | None = None
     is_mine: bool = False
+    late: str = ""
 
     def urgency(self, now: datetime) -> tuple[int, bool, datetime, int, str]:
         """Order of the list: grave and pressing, overdue, due within the hour, new, the rest.
@@ -214,6 +216,7 @@ def _alerts(conn: Connection, now: datetime, actor: Actor, clocks: Clocks) -> li
                 spark=tuple(spark.get(r["event_id"], ())),
                 event_id=r["event_id"],
                 is_mine=mine,
+                late=lateness(r["fired_at"], r["recorded_at"]),
             )
         )
     return items

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +52,19 @@ ALERT_MOVES: dict[AlertState, frozenset[AlertState]] = {
     AlertState.CLOSED: frozenset({AlertState.NEW}),
     AlertState.BACKFILL: frozenset({AlertState.CLAIMED, AlertState.CLOSED}),
 }
+
+
+LATE_AFTER = timedelta(minutes=30)
+"""So long fetching may take; an alert recorded later after its time says that it comes late."""
+
+
+def lateness(fired_at: datetime, recorded_at: datetime) -> str:
+    """As 晚到 2 小时 10 分: how long after its posts an alert was made; empty when soon enough."""
+    late = recorded_at - fired_at
+    if late < LATE_AFTER:
+        return ""
+    hours, minutes = divmod(int(late.total_seconds() // 60), 60)
+    return f"晚到 {hours} 小时 {minutes} 分" if hours else f"晚到 {minutes} 分"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 from pipeline.bus.topics import ALERTS
 from pipeline.clock import BEIJING
 from pipeline.desk.silences import silence_matches
-from pipeline.domain.alert import AlertState, fingerprint
+from pipeline.domain.alert import AlertState, fingerprint, lateness
 from pipeline.domain.event import EVENT_KIND_NAMES, Level
 from pipeline.domain.findings import Finding
 from pipeline.domain.routing import Routes
@@ -270,10 +270,11 @@ def _deliver(
 
 
 def headline(row: dict[str, Any]) -> str:
-    """Level, class and matter in one line."""
+    """Level, class and matter in one line, and that it comes late."""
     label = Level(row["level"]).label
     kind = EVENT_KIND_NAMES.get(row["kind"], "来源" if row["kind"] == "source" else row["kind"])
-    return f"【{label}·{kind}】{row['title']}"
+    late = lateness(row["fired_at"], row["recorded_at"])
+    return f"【{label}·{kind}】{row['title']}" + (f"（{late}）" if late else "")
 
 
 def notice(row: dict[str, Any]) -> str:
@@ -282,6 +283,9 @@ def notice(row: dict[str, Any]) -> str:
     ``notify`` adds the link to the receipt page, which only it knows, and cuts to size.
     """
     lines = [f"为何现在：{row['sentence']}"]
+    if late := lateness(row["fired_at"], row["recorded_at"]):
+        at = row["fired_at"].astimezone(BEIJING).strftime("%m-%d %H:%M")
+        lines.append(f"{late}：{at} 已够预警条件，因系统中断或采集延迟才发出")
     if row["place_name"]:
         lines.append(f"地点：{row['place_name']}")
     for n, link in enumerate(row["links"], start=1):

@@ -20,7 +20,7 @@ from pipeline.desk.clocks import DeskRules
 from pipeline.desk.guard import Act, Row, change, record, rows
 from pipeline.desk.help import destroy_contacts
 from pipeline.desk.releases import expire_due
-from pipeline.domain.alert import ALERT_MOVES, AlertState
+from pipeline.domain.alert import ALERT_MOVES, AlertState, lateness
 from pipeline.domain.case import HelpState, move
 from pipeline.domain.deadlines import choose
 from pipeline.domain.release import OPEN_CLARIFICATION, ClarificationStatus
@@ -192,24 +192,38 @@ def _unclocked(conn: Connection, rules: DeskRules) -> list[tuple[str, str, int, 
     c, a, h = t.clocks.c, t.alerts.c, t.help_calls.c
     levels = {n for s in rules.clocks if s.owner == "alert" for n in s.levels}
     clocked = select(c.owner_id).where(c.owner == "alert", _running())
-    alerts = select(a.fingerprint, a.level, a.progress_at, a.recorded_at).where(
+    alerts = select(a.fingerprint, a.level, a.progress_at, a.fired_at, a.recorded_at).where(
         a.state == AlertState.NEW, a.level.in_(levels), a.fingerprint.not_in(clocked)
     )
     found = [
-        ("alert", r.fingerprint, r.level, r.progress_at or r.recorded_at)
+        ("alert", r.fingerprint, r.level, r.progress_at or _known(r.fired_at, r.recorded_at))
         for r in conn.execute(alerts)
     ]
     if any(s.owner == "help" for s in rules.clocks):
         running = set(
             conn.execute(select(c.owner_id).where(c.owner == "help", _running())).scalars()
         )
-        calls = select(h.id, h.seen_at).where(h.state == HelpState.NEW)
+        calls = (
+            select(h.id, h.seen_at, func.min(a.recorded_at).label("recorded_at"))
+            .outerjoin(t.alerts, a.event_id == h.event_id)
+            .where(h.state == HelpState.NEW)
+            .group_by(h.id, h.seen_at)
+        )
         found += [
-            ("help", str(r.id), 1, r.seen_at)
+            ("help", str(r.id), 1, _known(r.seen_at, r.recorded_at or r.seen_at))
             for r in conn.execute(calls)
             if str(r.id) not in running
         ]
     return found
+
+
+def _known(since: datetime, recorded: datetime) -> datetime:
+    """When the desk could know of what was there ``since``: nobody is late with what the machines
+    brought late. After a stop such things come all at once, and their clocks start together at
+    the full minute, so that chasing them is one digest and no storm."""
+    if not lateness(since, recorded):
+        return max(since, recorded)
+    return recorded.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _overtaken(conn: Connection) -> list[int]:
