@@ -24,7 +24,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
@@ -38,7 +37,7 @@ from pipeline.domain.rights import Actor, Role
 from pipeline.errors import NotNow, StoreBusy
 from pipeline.store import tables as t
 from pipeline.store.sql import Store, Tx, postgres_url, verify_audit
-from scripts.engines import Engine
+from tests.distributed import Servers, settings_lines, three_servers
 from tests.engines import OwnEngine, unique
 from tests.flow.test_killed import (
     PARTS,
@@ -59,7 +58,7 @@ SEED = 20261124
 OFFICERS_ALERTS = 40
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.+]+|(\d\d-\d\d )?\d\d:\d\d(:\d\d)?")
 # second looks have a budget in wall time: which posts get one hangs on the machine
-ALIKE = "second_tier_ms = 0"
+ALIKE = {"second_tier_ms": 0}
 DUTY = Actor(1, "李值班", Role.DUTY)
 LIMIT_S = 120.0
 SAID_S = 10.0  # so soon the board says that a server is away
@@ -91,28 +90,8 @@ def _spread(seconds: list[float]) -> str:
 
 
 @pytest.fixture(scope="module")
-def servers(own_engine: OwnEngine) -> dict[str, Engine]:
-    return {
-        "pg": own_engine("pg"),
-        "kafka": own_engine("kafka", heap="256m"),
-        "es": own_engine("es", heap="256m"),
-    }
-
-
-def settings_lines(servers: dict[str, Engine], name: str) -> str:
-    """Lines of tingfeng.toml; makes the database."""
-    address = servers["pg"].address
-    with psycopg.connect(address, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}"')
-    values: dict[str, Any] = {
-        "profile": "distributed",
-        "kafka_servers": [servers["kafka"].address],
-        "elastic_urls": [servers["es"].address],
-        "database_url": f"{address.rpartition('/')[0]}/{name}",
-        "prefix": name,
-        "lease_seconds": 3,
-    }
-    return "\n".join([ALIKE, *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
+def servers(own_engine: OwnEngine) -> Servers:
+    return three_servers(own_engine)
 
 
 # ---- who works meanwhile ------------------------------------------------------------------------
@@ -271,7 +250,9 @@ def told(app: App) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the night comes to on SQLite when nothing is killed."""
-    settings = prepare(tmp_path_factory.mktemp("calm") / "home", f"lease_seconds = 1\n{ALIKE}")
+    settings = prepare(
+        tmp_path_factory.mktemp("calm") / "home", "lease_seconds = 1\nsecond_tier_ms = 0"
+    )
     app = build(settings)
     with running(settings):
         play(app, 0, lambda: None)
@@ -331,12 +312,12 @@ def kill_worker(supervisor: Any, name: str) -> None:
 
 def test_kills_of_servers_and_workers_change_nothing(
     tmp_path: Path,
-    servers: dict[str, Engine],
+    servers: Servers,
     undisturbed: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = unique("f")
-    settings = prepare(tmp_path / "home", settings_lines(servers, name))
+    settings = prepare(tmp_path / "home", settings_lines(servers, name, lease_seconds=3, **ALIKE))
     app = build(settings)
     dice = random.Random(SEED)
     victims = dice.sample(VICTIMS * ROUNDS, len(VICTIMS) * ROUNDS)
@@ -373,7 +354,7 @@ def test_kills_of_servers_and_workers_change_nothing(
     assert_same(found, undisturbed)
 
 
-def test_a_wrong_database_password_is_one_line(servers: dict[str, Engine]) -> None:
+def test_a_wrong_database_password_is_one_line(servers: Servers) -> None:
     address = servers["pg"].address.replace(":engines@", ":not-the-word@")
     store = Store(postgres_url(address))
     try:
