@@ -17,6 +17,7 @@ from typing import Annotated, Any, TextIO, cast
 
 import structlog
 import typer
+from structlog.tracebacks import ExceptionDictTransformer
 
 from pipeline.errors import SettingsError, TingfengError, UnstorableText
 from pipeline.settings import Settings, load_settings
@@ -84,7 +85,8 @@ def configure_logs(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
-            structlog.processors.dict_tracebacks,
+            # values of variables are left out: texts, authors, passwords
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
