@@ -42,42 +42,48 @@ def desk_part(app: App, stop: threading.Event) -> None:
         app.store, receivers, public_url=s.desk_address, grouping=app.detect_rules.grouping
     )
     beats = Beats(app, "desk")
-    calmed, published, forgotten = Every(5), Every(10), Every(3600)
+    calmed, published = Every(5), Every(10)
+    heard = 0, ""  # of the bus: lag, trouble
 
     def tell() -> None:
         """Notifying may wait on a slow mail server; the clocks must not wait with it."""
         while not stop.wait(0.5):
             attempt("notify", lambda: notifier.send_due(app.now()))
 
-    def count() -> None:
-        """Counting a day of many sources takes seconds; nor must the clocks wait with that."""
+    def hear() -> None:
+        nonlocal heard
+        try:
+            heard = app.bus.lag("detect", [POSTS_ANNOTATED.name]), ""
+        except EngineDown as error:
+            heard = 0, str(error)
+
+    def carry() -> None:
+        """A bus that is away takes its time to say so; nor must the clocks wait with that."""
+        while not stop.wait(0.5):
+            attempt("relay", relay.run_once)
+            attempt("lag", hear)
+
+    def hourly() -> None:
+        """Seconds of work, or of waiting for a server that is away."""
         while not stop.is_set():
+            attempt("retention", lambda: forget(app))
             attempt("drift", lambda: count_days(app.store, app.index, app.now(), stop.is_set))
             stop.wait(3600)
 
     threading.Thread(target=tell, name="notify", daemon=True).start()
-    counting = threading.Thread(target=count, name="drift", daemon=True)
-    counting.start()
+    carrying = threading.Thread(target=carry, name="relay", daemon=True)
+    tidying = threading.Thread(target=hourly, name="hourly", daemon=True)
+    carrying.start()
+    tidying.start()
     while not stop.wait(0.5):
         now = app.now()
         attempt("sweep", partial(sweep, app.store, now, app.rules))
         if calmed.is_due():  # it writes: an officer's act must not meet it twice a second
             attempt("calm", lambda: _calm(app))
-        attempt("relay", relay.run_once)
         attempt("portal", partial(_publish, app, site, even_so=published.is_due()))
-        if forgotten.is_due():
-            attempt("retention", lambda: forget(app))
-        attempt("beat", lambda: _say_alive(app, beats))
-    counting.join(timeout=2)  # it reads the index, which is closed next
-
-
-def _say_alive(app: App, beats: Beats) -> None:
-    """Alive, though the bus may not be: then it says that."""
-    try:
-        lag, note = app.bus.lag("detect", [POSTS_ANNOTATED.name]), ""
-    except EngineDown as error:
-        lag, note = 0, str(error)
-    beats(lag, note)
+        attempt("beat", partial(beats, *heard))
+    for thread in (carrying, tidying):  # they use the bus and the index, which are closed next
+        thread.join(timeout=2)
 
 
 def _calm(app: App) -> None:

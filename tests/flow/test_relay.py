@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -19,12 +21,16 @@ import pytest
 from prometheus_client.core import Metric
 from sqlalchemy import func, select
 
+from pipeline.app import build
 from pipeline.bus.base import Bus, Message, decode_envelope
 from pipeline.bus.sqlite import SqliteBus
 from pipeline.bus.topics import ALERTS, DESK_FACTS
+from pipeline.desk_part import desk_part
 from pipeline.errors import EngineDown
 from pipeline.metrics_store import of_the_store
+from pipeline.settings import load_settings
 from pipeline.stages.relay import Relay
+from pipeline.stages.sweep import sweep
 from pipeline.store import tables as t
 from pipeline.store.sql import Store, postgres_url, sqlite_url
 from tests.engines import OwnEngine, unique
@@ -174,11 +180,50 @@ def test_an_hour_without_kafka_loses_and_doubles_nothing(
     assert got == desk.told, "every message once, in the order of its key"
 
 
+def test_the_clocks_do_not_wait_with_a_bus_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking it takes seconds each time; deadlines are looked at all the same."""
+    from pipeline.bus.kafka import KafkaBus
+
+    app = build(load_settings(tmp_path))
+    app.bus.close()
+    app = replace(app, bus=KafkaBus(["127.0.0.1:1"], answer_s=1.5))
+    with app.store.begin(app.now()) as tx:
+        tx.emit(ALERTS, "k", {})
+    swept: list[float] = []
+
+    def watched(*given: Any) -> None:
+        swept.append(time.monotonic())
+        sweep(*given)
+
+    stop = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.stages.sweep.sweep", watched)
+        part = threading.Thread(target=desk_part, args=(app, stop))
+        part.start()
+        assert until(lambda: len(swept) > 5)
+        assert until(lambda: "does not answer" in note_of(app.store, "desk"))
+        stop.set()
+        part.join(LIMIT_S)
+    app.close()
+    gaps = [later - earlier for earlier, later in pairwise(swept)]
+    assert max(gaps) < 1.5
+
+
+def note_of(store: Store, part: str) -> str:
+    with store.read() as conn:
+        h = t.heartbeats.c
+        return conn.execute(select(h.note).where(h.part == part)).scalar() or ""
+
+
 # ---- the relay dies between sending and noting it ------------------------------------------------
 
 _KILLED = """
 import os, signal
+from pipeline.settings import load_settings
 from pipeline.stages.relay import Relay
+from pipeline.stages.sweep import sweep
 from pipeline.store.sql import Store
 
 class Deadly:
