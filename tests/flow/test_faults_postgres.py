@@ -1,0 +1,468 @@
+"""PostgreSQL is frozen, slow, full, gone or the wrong one: a sentence, bounded waiting, no loss.
+
+The product here has its bus and index in files, so that nothing but PostgreSQL goes wrong:
+detection and the desk's own work run as they do in their parts, and an officer works meanwhile.
+Afterwards it is compared with one that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+from sqlalchemy import func, insert, select
+
+from dashboard.context import Desk
+from pipeline.app import App, build
+from pipeline.bus.base import Record
+from pipeline.bus.codec import encode_annotated
+from pipeline.bus.topics import ALERTS as ALERTS_TOPIC
+from pipeline.bus.topics import POSTS_ANNOTATED
+from pipeline.desk import alerts, cases
+from pipeline.desk_part import desk_part
+from pipeline.domain.rights import Actor, Role
+from pipeline.errors import NotNow, StoreBusy, StoreRefused
+from pipeline.parts import detect_part
+from pipeline.store import postgres
+from pipeline.store import tables as t
+from pipeline.store.sql import Store, postgres_url, verify_audit
+from scripts.engines import Engine
+from tests.engines import OwnEngine, free_port, unique
+from tests.flow.annotated import night
+from tests.flow.test_killed import alert_row, prepare
+from tests.slow_line import slow_line
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(300)]
+
+DUTY = Actor(1, "李值班", Role.DUTY)
+SEED, POSTS, ALERTS = 7, 900, 30
+BOUND_S = postgres.SILENT_S + postgres.ANSWER_S + 1.0  # nobody waits longer for a silent server
+SAID_S = 10.0  # so soon the board says that it is away
+BACK_S = 15.0  # and so soon all works again
+LIMIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server(own_engine: OwnEngine) -> Engine:
+    return own_engine("pg", disk="160m")
+
+
+@pytest.fixture
+def address(server: Engine) -> Iterator[str]:
+    """An empty database of the server."""
+    name = unique("f").replace("-", "_")
+    with psycopg.connect(server.address, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name}".encode())
+    yield f"{server.address.rpartition('/')[0]}/{name}"
+    with psycopg.connect(server.address, autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+# ---- a product and its work ---------------------------------------------------------------------
+
+
+def product(home: Path, url: str = "") -> App:
+    """A folder's product; with its desk on PostgreSQL when ``url`` names one."""
+    app = build(prepare(home / "home"))
+    if url:
+        app.store.close()
+        app = replace(app, store=Store(postgres_url(url)))
+        app.store.create()
+    return app
+
+
+class Night:
+    """Posts that come in, an officer who works, and what they come to."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.longest_s = 0.0  # an act that was refused
+        self.refusals: set[str] = set()
+        self._stop = threading.Event()
+        self._failed: list[BaseException] = []
+        with app.store.begin(datetime.now(UTC)) as tx:
+            rows = [alert_row(n, tx.now) for n in range(ALERTS)]
+            tx.conn.execute(insert(t.alerts), rows)
+
+    def play(self, disturb: Callable[[], None] = lambda: None) -> None:
+        """All of the night, while ``disturb`` does what it does."""
+        parts = [self._thread(detect_part), self._thread(desk_part)]
+        workers = [self._thread(self._feed), self._thread(self._officer)]
+        disturb()
+        for thread in workers:
+            thread.join(LIMIT_S)
+        settle(self.app)
+        self._stop.set()
+        for thread in parts:
+            thread.join(LIMIT_S)
+        assert not self._failed, self._failed
+        assert not any(thread.is_alive() for thread in (*workers, *parts)), "a thread hangs"
+
+    def _thread(self, work: Callable[[App, threading.Event], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(self.app, self._stop)
+            except BaseException as error:
+                self._failed.append(error)
+
+        thread = threading.Thread(target=run, name=work.__name__)
+        thread.start()
+        return thread
+
+    def _feed(self, app: App, stop: threading.Event) -> None:
+        posts = night(SEED, POSTS)
+        for start in range(0, len(posts), 20):
+            batch = posts[start : start + 20]
+            records = [Record(p.post.id, encode_annotated(p, p.post.fetched_at)) for p in batch]
+            app.bus.publish(POSTS_ANNOTATED.name, records)
+            stop.wait(0.1)
+
+    def _officer(self, app: App, stop: threading.Event) -> None:
+        """Takes one alert after the other; looks before pressing again."""
+        for number in range(ALERTS):
+            self._work_off(f"a{number:04}")
+            stop.wait(0.15)
+
+    def _work_off(self, alert: str) -> None:
+        a, c = t.alerts.c, t.cases.c
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            began = time.monotonic()
+            try:
+                with self.app.store.read() as conn:
+                    state = conn.execute(select(a.state).where(a.fingerprint == alert)).scalar()
+                    event = f"E-{int(alert[1:])}"
+                    case = conn.execute(select(c.id).where(c.event_id == event)).scalar()
+                with self.app.store.begin(datetime.now(UTC)) as tx:
+                    if state == "new":
+                        alerts.claim_alert(tx, DUTY, alert)
+                    elif case is None:
+                        cases.open_case(tx, DUTY, fingerprint=alert, rules=self.app.rules)
+                    else:
+                        return
+            except StoreBusy as error:
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                self.refusals.add(error.words)
+                time.sleep(0.2)
+        raise AssertionError("the officer could not work")
+
+
+def settle(app: App) -> None:
+    """Until all is detected and sent."""
+    end = time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        try:
+            with app.store.read() as conn:
+                unsent = (
+                    select(func.count()).select_from(t.outbox).where(t.outbox.c.sent_at.is_(None))
+                )
+                left = conn.execute(unsent).scalar_one()
+            if left == 0 and app.bus.lag("detect", [POSTS_ANNOTATED.name]) == 0:
+                return
+        except NotNow:
+            pass
+        time.sleep(0.2)
+    pytest.fail("still on the way")
+
+
+def told(app: App) -> dict[str, Any]:
+    """What it came to, without the moments; every message of the outbox is on the bus, once."""
+    with app.store.read() as conn:
+        assert verify_audit(conn).ok
+        buckets = conn.execute(select(t.event_buckets)).tuples()
+        joined = select(t.event_posts.c.post_id, t.event_posts.c.event_id)
+        fired = select(t.alerts.c.fingerprint, t.alerts.c.state, t.alerts.c.event_id)
+        numbers = select(t.cases.c.number, t.cases.c.event_id)
+        acts = select(t.audit.c.act, t.audit.c.object).where(t.audit.c.actor == DUTY.name)
+        # how often an event's figures are told depends on the size of the batches
+        sent = select(t.outbox.c.key).where(t.outbox.c.topic == ALERTS_TOPIC.name)
+        found = {
+            "buckets": sorted(str(tuple(row)) for row in buckets),
+            "joined": sorted(conn.execute(joined).tuples()),
+            "alerts": sorted(map(str, conn.execute(fired).tuples())),
+            "cases": sorted(conn.execute(numbers).tuples()),
+            "acts": sorted(conn.execute(acts).tuples()),
+            "alerts told": sorted(conn.execute(sent).scalars()),
+        }
+        written = sorted(conn.execute(select(t.outbox.c.message_id)).scalars())
+        topics = set(conn.execute(select(t.outbox.c.topic)).scalars())
+    heard = sorted(str(json.loads(m.value)["id"]) for name in topics for m in app.bus.read(name))
+    assert sorted(set(heard)) == written
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with closing(product(tmp_path_factory.mktemp("calm"))) as app:
+        Night(app).play()
+        found = told(app)
+    assert len(found["joined"]) > 100 and len(found["cases"]) == ALERTS and found["alerts told"]
+    return found
+
+
+def wait_for(test: Callable[[], bool], what: str, limit_s: float) -> float:
+    """Seconds until it is so."""
+    began = time.monotonic()
+    while not test():
+        if time.monotonic() - began > limit_s:
+            pytest.fail(f"not within {limit_s} s: {what}")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def beats_on(app: App, since: datetime) -> bool:
+    h = t.heartbeats.c
+    try:
+        with app.store.read() as conn:
+            rows = conn.execute(select(h.part).where(h.at > since, h.note == "")).scalars()
+            return set(rows) >= {"detect", "desk"}
+    except NotNow:
+        return False
+
+
+# ---- frozen -------------------------------------------------------------------------------------
+
+
+def test_a_frozen_server_is_said_waited_for_and_nothing_is_missing_or_doubled(
+    server: Engine,
+    address: str,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = set(threading.enumerate())
+    with closing(product(tmp_path, address)) as app:
+        desk, work = Desk(app), Night(app)
+        figures = []
+
+        def disturb() -> None:
+            for frozen_s in (12.0, 1.5):
+                time.sleep(1.0)
+                assert not desk.watch.away(desk.now(), "store")
+                server.freeze()
+                began = time.monotonic()
+                try:
+                    if frozen_s > SAID_S:
+                        said = wait_for(
+                            lambda: "store" in desk.watch.away(desk.now(), "store"), "said", SAID_S
+                        )
+                        figures.append(f"said after {said:.1f} s")
+                        wait_for(lambda: bool(work.refusals), "an act refused", SAID_S)
+                    time.sleep(max(0.0, began + frozen_s - time.monotonic()))
+                finally:
+                    server.thaw()
+                since = datetime.now(UTC)
+                back = wait_for(lambda since=since: beats_on(app, since), "parts work", BACK_S)
+                wait_for(lambda: not desk.watch.away(desk.now(), "store"), "taken back", 5.0)
+                figures.append(f"frozen {frozen_s} s, all at work {back:.1f} s after")
+
+        work.play(disturb)
+        found = told(app)
+    with capsys.disabled():
+        print(f"\n{'; '.join(figures)}; the longest refused act took {work.longest_s:.1f} s")
+    assert work.refusals == {"数据库暂时不可用，请稍后重试"}
+    assert work.longest_s < 2 * BOUND_S, "reading and acting, each bounded"
+    assert found == undisturbed
+    wait_for(lambda: set(threading.enumerate()) <= before, "no thread is left", 5.0)
+
+
+# ---- slow ---------------------------------------------------------------------------------------
+
+
+def test_a_server_that_answers_after_two_seconds_is_slow_and_not_away(
+    server: Engine, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with slow_line(server.port) as line:
+        near = address.replace(f":{server.port}/", f":{line.port}/")
+        with closing(Store(postgres_url(near))) as store:
+            store.create()
+            line.delay_s = 2.0
+            took: dict[str, float] = {}
+
+            def act(name: str, fresh: bool) -> None:
+                began = time.monotonic()
+                if fresh:
+                    with closing(Store(postgres_url(near))) as other, other.read() as conn:
+                        conn.execute(select(func.count()).select_from(t.audit)).scalar_one()
+                else:
+                    with store.begin(datetime.now(UTC)) as tx:
+                        tx.audit(DUTY, "claim_alert", "alert", name)
+                took[name] = time.monotonic() - began
+
+            threads = [
+                threading.Thread(target=act, args=args)
+                for args in (("an act", False), ("a read on a new connection", True))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(LIMIT_S)
+            line.delay_s = 0.0
+            with store.read() as conn:
+                assert verify_audit(conn).lines == 1
+    with capsys.disabled():
+        print("\n" + ", ".join(f"{name} {s:.0f} s" for name, s in sorted(took.items())))
+    assert set(took) == {"an act", "a read on a new connection"}
+
+
+# ---- full ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """No byte is left on the disk of that folder."""
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            pass
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def test_a_full_disk_is_said_and_waited_for(
+    server: Engine,
+    address: str,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with closing(product(tmp_path, address)) as app:
+        work = Night(app)
+        figures = []
+
+        def disturb() -> None:
+            time.sleep(1.0)
+            with full(server.base):
+                began = time.monotonic()
+                use_up(address)
+                wait_for(lambda: bool(work.refusals), "an act refused", 30.0)
+                figures.append(f"an act refused after {time.monotonic() - began:.1f} s")
+                time.sleep(3.0)
+            if server.pid() is None:
+                figures.append("the server had ended")
+                server.start(keep=True)
+            since = datetime.now(UTC)
+            back = wait_for(lambda: beats_on(app, since), "parts work", 30.0)
+            figures.append(f"all at work {back:.1f} s after there was room")
+
+        work.play(disturb)
+        found = told(app)
+    with capsys.disabled():
+        print(f"\n{'; '.join(figures)}; refused: {work.refusals}")
+    assert any("磁盘已满" in words for words in work.refusals)
+    assert found == undisturbed
+
+
+def use_up(address: str) -> None:
+    """Write until the server refuses."""
+    try:
+        with psycopg.connect(address, autocommit=True) as conn:
+            conn.execute("CREATE TABLE filler (text text)")
+            while True:
+                conn.execute(
+                    "INSERT INTO filler"
+                    " SELECT repeat(md5(n::text), 64) FROM generate_series(1, 500) n"
+                )
+    except psycopg.Error as error:
+        print("use_up:", error)
+
+
+# ---- gone, or the wrong one ---------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_the_address_is_one_line_and_no_waiting(
+    server: Engine, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {
+        "账号或密码不对": address.replace(":engines@", ":not-the-word@"),
+        "没有这个数据库": address + "_none",
+    }
+    for words, url in wrong.items():
+        with closing(Store(postgres_url(url))) as store:
+            with pytest.raises(StoreRefused, match=words) as caught:
+                store.create()
+            assert "not-the-word" not in str(caught.value) and "\n" not in str(caught.value)
+    monkeypatch.setattr(postgres, "OLDEST", 99)
+    store = Store(postgres_url(address))
+    with closing(store), pytest.raises(StoreRefused, match="版本过旧，请升级到 99 或以上"):
+        store.create()
+
+
+def written(home: Path, url: str, **more: Any) -> list[str]:
+    """A folder whose product uses that database; its --config."""
+    values = {
+        "profile": "distributed", "kafka_servers": ["127.0.0.1:9"],
+        "elastic_urls": ["http://127.0.0.1:9"], "database_url": url, **more,
+    }  # fmt: skip
+    home.mkdir()
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
+    (home / "tingfeng.toml").write_text(lines, "utf-8")
+    return ["--config", str(home)]
+
+
+@pytest.mark.parametrize("command", [["run", "--port", "{port}"], ["part", "desk"]])
+def test_a_start_with_a_wrong_password_fails_at_once(
+    address: str, tmp_path: Path, command: list[str]
+) -> None:
+    config = written(tmp_path / "home", address.replace(":engines@", ":not-the-word@"))
+    words = [word.format(port=free_port(1)) for word in command]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words, *config],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1 and "账号或密码不对" in done.stderr
+    assert "not-the-word" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_board_that_starts_without_its_database_waits_and_says_so(
+    own_engine: OwnEngine, tmp_path: Path
+) -> None:
+    late = own_engine("pg")
+    port = free_port(1)
+    late.stop()
+    config = written(tmp_path / "home", late.address, port=port)
+    log = tmp_path / "board.log"
+
+    def page() -> str:
+        try:
+            return urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+        except HTTPError as refused:
+            return refused.read().decode()
+        except URLError:
+            return ""
+
+    with log.open("wb") as out:
+        board = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "part", "board", "--port", str(port), *config],
+            stderr=out,
+        )
+    try:
+        wait_for(lambda: "数据库" in page() and "起无应答" in page(), "the page says so", 30.0)
+        late.start(keep=True)
+        wait_for(lambda: 'action="/login"' in page(), "the board opens", 30.0)
+    finally:
+        board.terminate()
+        board.wait(15)
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    waits = [line for line in lines if line["event"] == "waiting for a server"]
+    assert 1 <= len(waits) <= 3 and all("since" in line for line in waits)
+    assert (tmp_path / "home" / "beats" / "board").exists(), "its container is not ill"
