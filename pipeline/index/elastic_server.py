@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from pipeline.errors import EngineDown
+from pipeline.index.elastic_json import SERIALIZERS
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Server:
             list(urls),
             basic_auth=(user, password) if user else None,
             **trusted,
+            serializers=SERIALIZERS,
             request_timeout=timeout_s,
             retry_on_timeout=False,
             max_retries=0,
