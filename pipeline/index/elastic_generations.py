@@ -24,7 +24,8 @@ class Generations:
     """What there is of one alias. Every method raises EngineDown."""
 
     def __init__(self, server: Server, alias: str) -> None:
-        self._client, self._call, self.alias = server.client, server.call, alias
+        self._server, self._client, self._call = server, server.client, server.call
+        self.alias = alias
         self.building = f"{alias}-next"  # alias of the generation that is being built
         self._form = re.compile(rf"{re.escape(alias)}(?:-g(\d+))?-\d{{4}}\.\d\d\.\d\d")
 
@@ -149,7 +150,7 @@ class Generations:
 
     def _change(self, actions: Iterable[dict[str, Any]]) -> None:
         if wanted := list(actions):
-            self._call(self._client.indices.update_aliases, actions=wanted)
+            self._server.write(self._client.indices.update_aliases, actions=wanted)
 
 
 def _floor(lowest: int) -> dict[str, Any]:

@@ -54,8 +54,8 @@ class Server:
     def call(self, call: Callable[..., T], *, passing: Sequence[int] = (), **given: Any) -> T:
         """The call, its failures as EngineDown. ``passing``: status codes the caller handles.
 
-        A shard that another process made a moment ago answers 503 until it has started; that is
-        waited for, a little.
+        A shard that another process made a moment ago answers 503 until it has started, a server
+        that is short of memory 429; that is waited for, a little.
         """
         for nap in STARTING_S:
             try:
@@ -63,7 +63,7 @@ class Server:
             except ApiError as error:
                 if error.status_code in passing:
                     raise
-                if error.status_code == 503 and nap:
+                if error.status_code in (429, 503) and nap:
                     time.sleep(nap)
                     continue
                 raise EngineDown(_advice(error.status_code, str(error))) from error

@@ -40,7 +40,9 @@ LIMIT_S = 60.0
 
 def posts(day: int, count: int = 100) -> list[AnnotatedPost]:
     at = NIGHT + timedelta(days=day)
-    return [annotated(1000 * day + n, post_changes={"published_at": at}) for n in range(count)]
+    return [
+        annotated(1000 * (day + 2) + n, post_changes={"published_at": at}) for n in range(count)
+    ]
 
 
 def until(test: Callable[[], object], what: str) -> float:
@@ -111,8 +113,7 @@ def test_a_full_disk_holds_posts_back_and_loses_none(own_engine: OwnEngine, bus:
     thread = threading.Thread(target=worker.run, args=(stop,), kwargs={"poll_s": 0.2})
     thread.start()
     try:
-        publish(posts(0))
-        publish(posts(1))
+        publish([*posts(-2), *posts(0), *posts(1)])
         until(is_idle, "the first posts are indexed")
         index.refresh()
 
@@ -125,12 +126,14 @@ def test_a_full_disk_holds_posts_back_and_loses_none(own_engine: OwnEngine, bus:
         publish(posts(1, 150))  # fifty new ones, in a day that there is
         publish(posts(2))  # and a day that there is not yet
         said_s = until(lambda: now_said[0], "the part says why it waits")
-        assert index.count(Query()) == 200
+        assert index.count(Query()) == 300
         assert [h.item for h in index.search(Query(limit=1))] == [posts(1)[-1]]
-        assert index.facets(Query(), "kind") == {"talk": 200}
+        assert index.facets(Query(), "kind") == {"talk": 300}
         with pytest.raises(EngineDown, match="disk is full"):
             index.put(posts(3), NIGHT)
-        assert index.count(Query()) == 200, "a day without space is not behind the alias"
+        assert index.count(Query()) == 300, "a day without space is not behind the alias"
+        assert index.drop_before(NIGHT) == 100, "retention still makes space"
+        assert index.count(Query()) == 200
         assert len(index.get([posts(0)[0].post.id])) == 1
 
         ballast.leave(0)
