@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,13 +24,22 @@ from sqlalchemy import make_url
 
 from pipeline import engines
 from pipeline.app import App, build
-from pipeline.bench import LIMIT_S, ask_all, board_questions, chain, fetched, here, milliseconds
+from pipeline.bench import (
+    LIMIT_S,
+    Ask,
+    ask_all,
+    board_questions,
+    chain,
+    fetched,
+    here,
+    milliseconds,
+)
 from pipeline.bench_servers import own_servers
 from pipeline.bus.base import decode_envelope
 from pipeline.bus.codec import decode_annotated
 from pipeline.bus.topics import ALERTS, POSTS_ANNOTATED
 from pipeline.errors import SettingsError, StageStopped
-from pipeline.index.base import Query
+from pipeline.index.base import Facet, Index, Query
 from pipeline.settings import Settings, load_settings
 from pipeline.supervisor import Supervisor, part_command
 
@@ -37,6 +48,7 @@ CHAIN = 20_000  # posts through the whole chain
 PER_S = 300  # posts a second while alerts are timed
 SECONDS = 40
 HELPING = 30  # posts handed in at a time
+PAGE_FACETS: tuple[Facet, ...] = ("kind", "sentiment", "rumour")  # of the search page
 
 
 def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, Any]]:
@@ -64,7 +76,7 @@ def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, A
     yield {"what": "chain, embedded", "n": through, **embedded, "cores": os.cpu_count(), **here()}
     # first, so that the servers have compiled what they do often
     with _servers(settings) as app:
-        yield {"what": "index and board", **ask_all(app.index, indexed, board_questions)}
+        yield {"what": "index and board", **ask_all(app.index, indexed, _questions)}
     for workers in (1, 2):
         with _servers(settings, workers) as app:
             found = chain(app, through, annotators=workers, warm=through)
@@ -81,10 +93,36 @@ def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, A
         yield {"what": "alert after post", **_alerts(app)}
 
 
+def _questions(index: Index, end: datetime) -> dict[str, Ask]:
+    """Those of the board, and its search page with all that it asks at a look. The page's span ends
+    now, so it is another one every time and the server remembers only its whole days."""
+    looks = count()
+
+    def page(words: str, days: int) -> None:
+        since = end - timedelta(days=days, seconds=next(looks))
+        query = Query(words=words, since=since, relevant_only=True, limit=20)
+        for facet in PAGE_FACETS:
+            index.facets(query, facet)
+        index.count(query)
+        index.search(query)
+
+    ids = [hit.item.post.id for hit in index.search(Query(until=end - timedelta(days=9), limit=40))]
+    start = end - timedelta(days=3)
+    return {
+        **board_questions(index, end),
+        **{f"page_days_{days}": partial(page, "", days) for days in (1, 7, 30)},
+        **{f"page_words_days_{days}": partial(page, "白沙大道 积水", days) for days in (7, 30)},
+        "posts_of_an_event": lambda: index.get(ids),
+        "bars_of_a_spot_check": lambda: index.histogram(
+            Query(since=start, until=start + timedelta(days=1)), "10min"
+        ),
+    }
+
+
 def _consumed(app: App) -> dict[str, Any]:
     """Messages of the one partition of ``posts.annotated``, decoded, committed at every poll."""
     consumer = app.bus.consumer("bench", [POSTS_ANNOTATED.name])
-    count, took = 0, 0.0
+    seen, took = 0, 0.0
     try:
         while not (batch := consumer.poll(500, 5.0)):
             pass  # joining the group is not the question
@@ -93,12 +131,12 @@ def _consumed(app: App) -> dict[str, Any]:
             for message in batch:
                 decode_annotated(message.value)
             consumer.commit(batch)
-            count += len(batch)
+            seen += len(batch)
             batch = consumer.poll(500, 0.0) or _last(consumer.lag(), consumer.poll)
             took += time.perf_counter() - began
     finally:
         consumer.close()
-    return {"n": count, "messages_per_s": round(count / took)}
+    return {"n": seen, "messages_per_s": round(seen / took)}
 
 
 def _last(lag: int, poll: Any) -> Any:
