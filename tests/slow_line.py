@@ -1,8 +1,9 @@
-"""A line between a client and a server that can be made slow: what comes back comes later."""
+"""A line between a client and a server: it can be slow, and it can be encrypted."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +12,11 @@ from contextlib import contextmanager, suppress
 class SlowLine:
     """``port``: where it listens on loopback. ``delay_s``: how much later answers arrive; it may
     be changed at any time. Nothing is held up behind what waits: only the time is longer.
+    ``tls``: what clients meet here, while the server behind speaks none.
     """
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.port = 0
         self.delay_s = 0.0
         self.to_port = to_port
@@ -35,7 +38,7 @@ class SlowLine:
 
     async def _serve(self) -> None:
         self._end = asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._end.wait()
@@ -67,8 +70,8 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @contextmanager
-def slow_line(to_port: int) -> Iterator[SlowLine]:
-    line = SlowLine(to_port)
+def slow_line(to_port: int, tls: ssl.SSLContext | None = None) -> Iterator[SlowLine]:
+    line = SlowLine(to_port, tls)
     line.start()
     yield line
     line.stop()

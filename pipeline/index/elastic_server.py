@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from elasticsearch import ApiError, Elasticsearch, TransportError
+from elasticsearch import ApiError, Elasticsearch, SSLError, TransportError
 
 from pipeline.errors import EngineDown
 from pipeline.index.elastic_json import SERIALIZERS
@@ -67,6 +67,11 @@ class Server:
                     time.sleep(nap)
                     continue
                 raise EngineDown(_advice(error.status_code, str(error))) from error
+            except SSLError as error:
+                raise EngineDown(
+                    "no encrypted line to Elasticsearch (its certificate is not trusted, or of"
+                    " another name, or it speaks no TLS); check tls_ca_file and elastic_urls"
+                ) from error
             except TransportError as error:
                 raise EngineDown(
                     f"Elasticsearch does not answer ({type(error).__name__}); "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pipeline.errors import EngineDown
 from pipeline.settings import load_settings
 from tests.contract.kafka_rig import LIMIT_S, RAW, opened, receive, records, until
 from tests.engines import OwnEngine, free_port, unique
+from tests.keys import STORE_WORD, make_keys
 
 kafka = pytest.importorskip("kafka")
 from kafka.admin import UserScramCredentialUpsertion  # noqa: E402
@@ -30,8 +30,6 @@ from pipeline.bus.kafka_security import Security  # noqa: E402
 pytestmark = pytest.mark.engines
 
 WORD, WRONG = "right-4711", "wrong-0815"
-STORE_WORD = "keystore"
-NEW_KEY = ("req", "-newkey", "rsa:2048", "-nodes", "-subj")
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 
@@ -48,36 +46,6 @@ class Entrances:
     @property
     def right(self) -> Security:
         return Security("sasl_ssl", user="office", password=WORD, ca_file=self.ca)
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def make_keys(folder: Path) -> None:
-    """``ca.pem``; ``other.pem``, of an authority nobody asked; ``broker.p12`` for ``localhost``."""
-    for name in ("ca", "other"):
-        new = (
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            f"/CN={name}",
-        )
-        openssl(folder, *new, "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    new = ("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
-    openssl(folder, *new, "-keyout", "broker.key", "-out", "broker.csr")
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    openssl(
-        folder, "x509", "-req", "-in", "broker.csr", *by, "-extfile", "names", "-out", "broker.pem"
-    )
-    store = ("-passout", f"pass:{STORE_WORD}", "-out", "broker.p12")
-    openssl(folder, "pkcs12", "-export", "-in", "broker.pem", "-inkey", "broker.key", *store)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +77,7 @@ def entrances(own_engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -
             "inter.broker.listener.name": "PLAIN",
             "sasl.enabled.mechanisms": ",".join(MECHANISMS),
             "listener.name.account.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "ssl.keystore.location": keys / "broker.p12",
+            "ssl.keystore.location": keys / "server.p12",
             "ssl.keystore.type": "PKCS12",
             "ssl.keystore.password": STORE_WORD,
             **logins,
