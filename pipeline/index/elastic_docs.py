@@ -6,8 +6,10 @@ import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+from nlp.types import Place
 from pipeline.clock import BEIJING
 from pipeline.domain.post import AnnotatedPost, Counts
 from pipeline.index.base import Kept
@@ -40,6 +42,7 @@ MAPPING: dict[str, Any] = {
     },
 }
 DAY_FORMAT = "%Y.%m.%d"
+_DAY_MS = 24 * 3_600_000
 
 
 @dataclass(slots=True)
@@ -120,7 +123,7 @@ class Stored:
     def document(self) -> dict[str, Any]:
         """What is sent to the server."""
         post, note = self.item.post, self.item.annotation
-        areas = areas_of(note.places)
+        areas, counties = _divisions(tuple(place.adcode for place in note.places))
         return {
             "at": millis(post.published_at),
             "pid": post.id,
@@ -132,8 +135,8 @@ class Stored:
             "relevant": note.relevant,
             "source": post.source,
             "hazards": hazards_in(hazard_bits(note.hazards)),
-            "areas": sorted(str(area) for area in areas),
-            "counties": counties_in(areas).split(),
+            "areas": areas,
+            "counties": counties,
             "tokens": note.tokens,
             "kept": {
                 "body": _close(self.item),
@@ -172,7 +175,20 @@ class Stored:
 
 def day_of(at: datetime) -> str:
     """The name of a post's day, in Beijing, at the precision of the index."""
-    return at_millis(millis(at)).astimezone(BEIJING).strftime(DAY_FORMAT)
+    return _day(millis(at) // _DAY_MS)
+
+
+@lru_cache(maxsize=10_000)
+def _day(number: int) -> str:
+    """``number``: days since the first of 2005."""
+    return at_millis(number * _DAY_MS).astimezone(BEIJING).strftime(DAY_FORMAT)
+
+
+@lru_cache(maxsize=10_000)
+def _divisions(adcodes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(areas, counties) of some places: few sets of them come again and again."""
+    areas = areas_of(Place(adcode, "") for adcode in adcodes)
+    return tuple(sorted(map(str, areas))), tuple(counties_in(areas).split())
 
 
 def _series(item: AnnotatedPost) -> dict[str, list[int]]:
