@@ -180,12 +180,24 @@ class Cluster:
         until = time.monotonic() + self.answer_s
         with self.errors():
             while True:
+                admin = self._connected_admin()
                 try:
-                    return question(self._connected_admin())
+                    return question(admin)
+                except kafka_errors.UnknownBrokerIdError:
+                    # for ever it asks the controller that it once knew, also when that is gone
+                    self._discard(admin)
+                    if time.monotonic() > until:
+                        raise
                 except _PASSING:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.1)
+
+    def _discard(self, admin: KafkaAdminClient) -> None:
+        with self._lock:
+            if self._admin is admin:
+                self._admin = None
+        admin.close()
 
     def _connected_admin(self) -> KafkaAdminClient:
         with self._lock:
