@@ -354,6 +354,39 @@ def test_kills_of_servers_and_workers_change_nothing(
     assert_same(found, undisturbed)
 
 
+def test_of_three_brokers_one_dies_and_the_night_is_the_same(
+    tmp_path: Path,
+    own_engine: OwnEngine,
+    servers: Servers,
+    undisturbed: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    brokers = own_engine("kafka", nodes=3, heap="256m")
+    lines = settings_lines(
+        {**servers, "kafka": brokers}, unique("r"), lease_seconds=3, kafka_replication=3, **ALIKE
+    )
+    settings = prepare(tmp_path / "home", lines)
+    app = build(settings)
+    with running(settings):
+        start = datetime.now(UTC)
+        wait_for(lambda: parts_at_work(app, start), "every part beats")
+
+        def disturb() -> None:
+            time.sleep(1)
+            # our admin client takes this one for the controller: the hardest to do without
+            brokers.kill(node=app.bus._cluster._admin._controller_id)  # type: ignore[attr-defined]
+            back_s = wait_for(partial(parts_at_work, app, datetime.now(UTC)), "back with two")
+            with capsys.disabled():
+                print(f"\none of three brokers: all parts at work after {back_s:.1f} s")
+
+        play(app, 0.5, disturb)
+    assert len(brokers.running()) == 2
+    found = told(app)
+    app.index.forget_everything()  # type: ignore[attr-defined]
+    app.close()
+    assert_same(found, undisturbed)
+
+
 def test_a_wrong_database_password_is_one_line(servers: Servers) -> None:
     address = servers["pg"].address.replace(":engines@", ":not-the-word@")
     store = Store(postgres_url(address))
