@@ -29,6 +29,7 @@ REMEMBERED = 20_000  # places of posts just written, which a search cannot see y
 TRIES = 6
 BUSY_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # pauses before posts that were too much are sent again
 PAUSED_S = 0.5  # between tries while a rebuild holds writes back, for a moment
+OVERLOADED = "Elasticsearch is overloaded (429); it is tried again"
 GONE = "index_not_found_exception"
 PAUSED = {"cluster_block_exception", GONE}
 
@@ -191,7 +192,7 @@ class Writer:
             if not lines:
                 return late
             time.sleep(nap)
-        raise EngineDown("Elasticsearch is overloaded (429); it is tried again")
+        raise EngineDown(OVERLOADED)
 
     def _send(self, lines: Sequence[Line], late: list[str]) -> list[Line]:
         """One request, halved while the server says that it is too much. Adds to ``late`` what
@@ -209,7 +210,7 @@ class Writer:
             if len(lines) == 1:
                 if error.status_code == 413:
                     raise BadMessage(f"Elasticsearch: post {lines[0][0]} is too large") from error
-                return list(lines)
+                raise EngineDown(OVERLOADED) from error
             time.sleep(0.1)
             middle = len(lines) // 2
             return self._send(lines[:middle], late) + self._send(lines[middle:], late)

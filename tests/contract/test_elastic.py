@@ -137,6 +137,21 @@ def test_pages_go_on_in_the_new_indices(index: ElasticIndex) -> None:
     assert listed == items
 
 
+def test_a_search_has_every_shard_or_says_so(index: ElasticIndex) -> None:
+    """Half of the posts would be worse than none: an officer could not tell."""
+    index.put(stream(200, seed=4), NIGHT)
+    alias = index.generations.alias
+    index._server.client.indices.create(
+        index=f"{alias}-2026.06.01",
+        aliases={alias: {}},
+        settings={"index.routing.allocation.require._name": "a node that is gone"},
+        wait_for_active_shards="0",
+    )
+    for ask in (index.search, index.count, lambda query: next(index.scan(query))):
+        with pytest.raises(EngineDown):
+            ask(Query())
+
+
 def test_a_field_with_very_many_values_is_counted_exactly(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:

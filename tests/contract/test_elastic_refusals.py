@@ -82,6 +82,28 @@ def test_a_late_index_is_there_when_its_server_is() -> None:
         index.close()
 
 
+@pytest.mark.parametrize("busy", [0, 1, 3])
+def test_what_is_too_much_for_now_is_halved_and_sent_again(busy: int) -> None:
+    items = [annotated(n) for n in range(16)]
+    with replica() as server:
+        index = ElasticIndex([server.url])
+        server.busy = busy
+        assert index.put(items, NIGHT) == 16
+        assert sorted(server.taken) == sorted(item.post.id for item in items)
+        index.close()
+
+
+def test_a_server_that_stays_busy_is_left_alone() -> None:
+    with replica() as server:
+        index = ElasticIndex([server.url])
+        server.busy = 10_000
+        began = time.monotonic()
+        with pytest.raises(EngineDown, match="overloaded"):
+            index.put([annotated(n) for n in range(500)], NIGHT)
+        assert time.monotonic() - began < 10 and 10_000 - server.busy < 20
+        index.close()
+
+
 @contextmanager
 def silent() -> Iterator[str]:
     """Accepts connections and never answers."""
