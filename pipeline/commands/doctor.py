@@ -130,18 +130,37 @@ def _sources(s: Settings) -> str | None:
     return None if s.contact else "contact: give an address for the crawler's user agent"
 
 
+def _desk(s: Settings) -> Store | None:
+    """What people did; None before the first start."""
+    from sqlalchemy import inspect
+
+    from pipeline.engines import store_url
+    from pipeline.store.sql import Store
+
+    if s.profile == "embedded" and not s.desk_db.exists():
+        return None
+    store = Store(store_url(s), 5.0)
+    try:
+        with store.read() as conn:
+            if inspect(conn).has_table("users"):
+                return store
+    except BaseException:
+        store.close()
+        raise
+    store.close()
+    return None
+
+
 def _model(s: Settings) -> str | None:
     from nlp import weights
     from nlp.annotator import Annotator
     from nlp.errors import ModelMissing, ModelUnreadable
     from pipeline.desk import models
-    from pipeline.engines import store_url
-    from pipeline.store.sql import Store
 
     Annotator.load().annotate(["南宁暴雨"])
-    if s.profile == "embedded" and not s.desk_db.exists():
+    store = _desk(s)
+    if store is None:
         return None
-    store = Store(store_url(s), 5.0)
     try:
         with store.read() as conn:
             chosen = models.in_use(conn)
@@ -157,13 +176,11 @@ def _claims(s: Settings) -> str | None:
     from pipeline import claim_thresholds
     from pipeline.app import make_clock
     from pipeline.desk.claims import active_ids
-    from pipeline.engines import store_url
-    from pipeline.store.sql import Store
 
     kept = claim_thresholds.load(s)
-    if s.profile == "embedded" and not s.desk_db.exists():
+    store = _desk(s)
+    if store is None:
         return None
-    store = Store(store_url(s), 5.0)
     try:
         with store.read() as conn:
             active = len(active_ids(conn, make_clock(s).now()))

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from nlp.claims import load_library
 from pipeline.app import App, build
 from pipeline.bus.topics import ALERTS
+from pipeline.commands.doctor import examine
 from pipeline.commands.exporting import export_records
 from pipeline.desk import alerts, assignments, cases, claims
 from pipeline.desk.review import load_review
@@ -126,3 +127,24 @@ def test_both_profiles_tell_the_same_night(servers: Settings, tmp_path: Path) ->
     other.index.forget_everything()  # type: ignore[attr-defined]
     one.close()
     other.close()
+
+
+def test_the_doctor_finds_nothing_before_the_first_start(
+    kafka_address: str, es_url: str, pg_url: str, tmp_path: Path
+) -> None:
+    name = unique("d")
+    lines = {
+        "profile": "distributed",
+        "kafka_servers": [kafka_address],
+        "elastic_urls": [es_url],
+        "database_url": f"{pg_url.rpartition('/')[0]}/{name}",
+        "prefix": name,
+    }
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in lines.items())
+    (tmp_path / "tingfeng.toml").write_text(text, "utf-8")
+    with psycopg.connect(pg_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')
+        found = {finding.subject: finding for finding in examine(tmp_path)}
+        conn.execute(f'DROP DATABASE "{name}"')
+    for subject in ("settings", "servers", "model", "claims"):
+        assert found[subject].ok, found[subject].text
