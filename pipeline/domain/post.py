@@ -118,6 +118,7 @@ def hash_author(name: str, source: str, key: bytes) -> str:
     return hmac.new(key, f"{source}\x00{name}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
+_DIGITS = re.compile(r"\d\d")  # all patterns but plates and addresses of e-mail need two
 _ID_CARD = re.compile(
     r"(?<![0-9A-Za-z])[1-9]\d{5}(?:19|20)\d{2}[01]\d[0-3]\d{4}[\dXx](?![0-9A-Za-z])"
 )
@@ -151,12 +152,16 @@ def mask(text: str) -> tuple[str, tuple[str, ...]]:
         contacts.append(match.group(0))
         return f"{match.group(1)}-****{match.group(2)[-2:]}"
 
-    text = _ID_CARD.sub("［证件号已遮蔽］", text)
-    text = _MOBILE.sub(phone, text)
-    text = _LANDLINE.sub(landline, text)
+    has_digits = _DIGITS.search(text) is not None  # most posts have none: nothing to look for
+    if has_digits:
+        text = _ID_CARD.sub("［证件号已遮蔽］", text)
+        text = _MOBILE.sub(phone, text)
+        text = _LANDLINE.sub(landline, text)
     text = _PLATE.sub(lambda m: f"{m.group(1)}*****", text)
-    text = _EMAIL.sub("［邮箱已遮蔽］", text)
-    text = _HOUSE.sub(lambda m: f"{m.group(1)}{m.group(2)}***{m.group(4) or ''}", text)
+    if "@" in text:
+        text = _EMAIL.sub("［邮箱已遮蔽］", text)
+    if has_digits:
+        text = _HOUSE.sub(lambda m: f"{m.group(1)}{m.group(2)}***{m.group(4) or ''}", text)
     return text, tuple(contacts)
 
 
