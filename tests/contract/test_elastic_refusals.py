@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,6 @@ from pipeline.index.base import Index, Query
 from pipeline.index.elastic import ElasticIndex
 from pipeline.index.late import late_index
 from tests.elastic_replica import ElasticReplica
-from tests.engines import OwnEngine
 from tests.fakes import NIGHT, annotated
 
 
@@ -111,17 +110,6 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-ASKS: dict[str, Callable[[Index], object]] = {
-    "put": lambda index: index.put([annotated(1)], NIGHT),
-    "search": lambda index: index.search(Query()),
-    "list": lambda index: next(index.scan(Query())),
-    "count": lambda index: index.count(Query()),
-    "facets": lambda index: index.facets(Query(), "kind"),
-    "newest": lambda index: index.newest_at(),
-    "retention": lambda index: index.drop_before(NIGHT),
-}
-
-
 def test_an_officers_page_does_not_queue_behind_a_silent_server() -> None:
     """Twelve pages ask at once: all have their answer when the first one has."""
     before = threading.active_count()
@@ -144,32 +132,3 @@ def test_an_officers_page_does_not_queue_behind_a_silent_server() -> None:
         assert len(lines) == 12 and len(set(lines)) == 1 and "does not answer" in lines[0]
         index.close()
     assert threading.active_count() == before
-
-
-@pytest.mark.engines
-def test_a_frozen_server_is_one_line_in_bounded_time(own_engine: OwnEngine) -> None:
-    server = own_engine("es")
-    index = ElasticIndex([server.address], prefix="frozen", timeout_s=1.0)
-    late = late_index(lambda: ElasticIndex([server.address], prefix="frozen", timeout_s=1.0))
-    index.put([annotated(0)], NIGHT)
-    index.refresh()
-    listed = index.scan(Query())
-    assert next(listed)
-    before = threading.active_count()
-    server.freeze()
-    try:
-        for asked, questions in ((index, ASKS), (late, ("search", "count"))):
-            for name in questions:
-                began = time.monotonic()
-                with pytest.raises(EngineDown, match=r"does not answer \(ConnectionTimeout\)"):
-                    ASKS[name](asked)
-                assert time.monotonic() - began < 4.0, name
-        listed.close()  # type: ignore[attr-defined]
-        assert threading.active_count() == before
-    finally:
-        server.thaw()
-    assert index.put([annotated(0), annotated(1)], NIGHT) == 1
-    index.refresh()
-    assert late.count(Query()) == 2
-    index.close()
-    late.close()

@@ -1,4 +1,4 @@
-"""The disk of the index server fills up: posts wait, searches go on, nothing is lost."""
+"""The index server freezes, or its disk fills up: one line, posts wait, nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from pipeline.bus.topics import POSTS_ANNOTATED
 from pipeline.clock import WallClock
 from pipeline.domain.post import AnnotatedPost
 from pipeline.errors import EngineDown
-from pipeline.index.base import Query
+from pipeline.index.base import Index, Query
 from pipeline.index.elastic import ElasticIndex
+from pipeline.index.late import late_index
 from pipeline.stages.index import STAGE, IndexPosts
 from pipeline.worker import Worker
+from scripts.engines import Engine
 from tests.engines import OwnEngine
 from tests.fakes import NIGHT, annotated
 
@@ -36,6 +38,22 @@ SETTINGS = {
     "cluster.info.update.interval": "10s",  # the shortest there is
 }
 LIMIT_S = 60.0
+
+
+ASKS: dict[str, Callable[[Index], object]] = {
+    "put": lambda index: index.put([annotated(1)], NIGHT),
+    "search": lambda index: index.search(Query()),
+    "list": lambda index: next(index.scan(Query())),
+    "count": lambda index: index.count(Query()),
+    "facets": lambda index: index.facets(Query(), "kind"),
+    "newest": lambda index: index.newest_at(),
+    "retention": lambda index: index.drop_before(NIGHT),
+}
+
+
+@pytest.fixture(scope="module")
+def server(own_engine: OwnEngine) -> Engine:
+    return own_engine("es", disk="200m", heap="256m", extra=SETTINGS)
 
 
 def posts(day: int, count: int = 100) -> list[AnnotatedPost]:
@@ -78,6 +96,35 @@ class Ballast:
         self._file.unlink()
 
 
+def test_a_frozen_server_is_one_line_in_bounded_time(server: Engine) -> None:
+    patient = ElasticIndex([server.address], prefix="frozen")
+    patient.put([annotated(0)], NIGHT)
+    patient.refresh()
+    index = ElasticIndex([server.address], prefix="frozen", timeout_s=1.0)
+    late = late_index(lambda: ElasticIndex([server.address], prefix="frozen", timeout_s=1.0))
+    listed = index.scan(Query())
+    assert next(listed)
+    before = threading.active_count()
+    server.freeze()
+    try:
+        for asked, questions in ((index, ASKS), (late, ("search", "count"))):
+            for name in questions:
+                began = time.monotonic()
+                with pytest.raises(EngineDown, match=r"does not answer \(ConnectionTimeout\)"):
+                    ASKS[name](asked)
+                assert time.monotonic() - began < 4.0, name
+        listed.close()  # type: ignore[attr-defined]
+        assert threading.active_count() == before
+    finally:
+        server.thaw()
+    assert patient.put([annotated(0), annotated(1)], NIGHT) == 1
+    patient.refresh()
+    assert patient.count(Query()) == 2
+    assert index.put([annotated(0)], NIGHT) == 0 and late.count(Query()) == 2
+    for one in (index, late, patient):
+        one.close()
+
+
 @pytest.fixture
 def bus(tmp_path: Path) -> Iterator[SqliteBus]:
     made = SqliteBus(tmp_path / "bus.db", clock=WallClock())
@@ -85,8 +132,7 @@ def bus(tmp_path: Path) -> Iterator[SqliteBus]:
     made.close()
 
 
-def test_a_full_disk_holds_posts_back_and_loses_none(own_engine: OwnEngine, bus: SqliteBus) -> None:
-    server = own_engine("es", disk="200m", heap="256m", extra=SETTINGS)
+def test_a_full_disk_holds_posts_back_and_loses_none(server: Engine, bus: SqliteBus) -> None:
     ballast = Ballast(server.base)
     index = ElasticIndex([server.address], prefix="full", timeout_s=5.0)
     lines: list[str] = []
