@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -15,9 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    select,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from pipeline.domain.post import Post
@@ -38,6 +37,20 @@ seen_posts = Table(
     Column("counts", Text, nullable=False),
     Column("noted", BigInteger, nullable=False),
     Index("seen_posts_noted", "noted"),
+)
+
+# A page of posts is one text on its way, not hundreds of values bound one by one.
+_KNOWN = (
+    "SELECT s.id, s.fetched, s.text, s.counts FROM json_array_elements_text(%s::json) AS asked(id)"
+    " JOIN seen_posts s ON s.id = asked.id"
+)
+_UPSERT = (
+    "INSERT INTO seen_posts (id, fetched, text, counts, noted)"
+    " SELECT p->>0, (p->>1)::bigint, decode(p->>2, 'hex'), p->>3, (p->>4)::bigint"
+    " FROM json_array_elements(%s::json) AS page(p)"
+    " ON CONFLICT (id) DO UPDATE SET fetched = excluded.fetched, text = excluded.text,"
+    " counts = excluded.counts, noted = excluded.noted"
+    " WHERE excluded.fetched >= seen_posts.fetched"
 )
 
 
@@ -78,19 +91,15 @@ class SqlSeen:
 
     def restore(self, rows: Sequence[Remembered]) -> None:
         """Keep these states; what is newer here stays. Raises: EngineDown."""
-        names = ("id", "fetched", "text", "counts", "noted")
         ordered = sorted(rows)  # one order: two crawlers never wait for each other in a ring
         for start in range(0, len(ordered), _PAGE):
-            part = [dict(zip(names, row, strict=True)) for row in ordered[start : start + _PAGE]]
-            new = insert(seen_posts)
-            upsert = new.on_conflict_do_update(
-                index_elements=["id"],
-                set_={c: new.excluded[c] for c in ("fetched", "text", "counts", "noted")},
-                where=new.excluded.fetched >= seen_posts.c.fetched,
-            )
+            page = [
+                (id_, fetched, text.hex(), counts, noted)
+                for id_, fetched, text, counts, noted in ordered[start : start + _PAGE]
+            ]
             try:
                 with self._engine.begin() as conn:
-                    conn.execute(upsert, part)
+                    conn.exec_driver_sql(_UPSERT, (msgspec.json.encode(page).decode(),))
             except DBAPIError as error:
                 raise _down(error) from error
 
@@ -108,14 +117,12 @@ class SqlSeen:
 
     def _known(self, ids: Sequence[str]) -> dict[str, State]:
         known: dict[str, State] = {}
-        s = seen_posts.c
         try:
             with self._engine.connect() as conn:
                 for start in range(0, len(ids), _PAGE):
-                    query = select(s.id, s.fetched, s.text, s.counts).where(
-                        s.id.in_(ids[start : start + _PAGE])
-                    )
-                    known.update((r.id, (r.fetched, r.text, r.counts)) for r in conn.execute(query))
+                    page = msgspec.json.encode(ids[start : start + _PAGE]).decode()
+                    rows = conn.exec_driver_sql(_KNOWN, (page,))
+                    known.update((row[0], (row[1], row[2], row[3])) for row in rows)
         except DBAPIError as error:
             raise _down(error) from error
         return known
