@@ -3,15 +3,18 @@
 It is filled with what the old one keeps and with all messages, and again with those that came
 meanwhile. Then the old one takes no more writes (writers wait and try again), the last messages
 are read, and the alias is turned over in one step; searches never see a gap. The old generation is
-dropped last. After a failure at any point a new run throws the half-made generation away first.
+dropped last. A run that fails throws the half-made generation away, and one that was killed leaves
+that to the next run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pipeline.errors import EngineDown
 from pipeline.index.base import Feed, Progress, Query
 
 if TYPE_CHECKING:
@@ -29,19 +32,20 @@ def rebuilt(old: ElasticIndex, tail: Feed) -> Iterator[Progress]:
     sets.clean()
     before = sets.in_use()
     number = sets.newest(before) + 1
-    new = old.building(number)
-    yield from _kept_posts(old, new)
-    for _ in range(PASSES):
-        yield from tail.into(new, "messages")
-        if tail.last <= FEW:
-            break
-    sets.block(sets.in_use())
     try:
+        new = old.building(number)
+        yield from _kept_posts(old, new)
+        for _ in range(PASSES):
+            yield from tail.into(new, "messages")
+            if tail.last <= FEW:
+                break
+        sets.block(sets.in_use())
         yield from tail.into(new, "last messages")
         new.refresh()
         sets.swap(number)
     except BaseException:
-        sets.let_write(sets.in_use())
+        with suppress(EngineDown):  # the space is wanted: a full disk may be why it failed
+            sets.clean()
         raise
     # A writer may have made a day in the old generation just then. What it wrote is a message too.
     late = [index for index in sets.in_use() if sets.number(index) != number]

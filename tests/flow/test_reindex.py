@@ -164,6 +164,7 @@ def test_a_failure_leaves_the_old_index_at_work_and_a_clean_second_run(
     assert writer.count(Query()) == len(kept) + 1
 
     sets = writer.generations  # type: ignore[attr-defined]
+    assert sorted(sets.everything()) == sorted(sets.in_use()), "the half-made one takes no space"
     sets.block(sets.in_use())  # as a run that was killed just before the swap leaves it
     with pytest.raises(EngineDown, match="tingfeng reindex"):
         writer.put([item(5001)], NOW)
