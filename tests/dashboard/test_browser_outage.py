@@ -46,7 +46,7 @@ def servers(own_engine: OwnEngine) -> Servers:
 
 @pytest.fixture(scope="module")
 def product(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A seeded desk on the servers, with its board and desk parts running."""
+    """A seeded desk on the servers."""
     home = tmp_path_factory.mktemp("product")
     lines = settings_lines(servers, unique("b"), port=free_port())
     (home / "tingfeng.toml").write_text(lines, "utf-8")
@@ -54,19 +54,25 @@ def product(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
     seed.fill(app.store, app.index, datetime.now(UTC), home, app.rules)
     with app.store.begin(datetime.now(UTC)) as tx:
         tx.conn.execute(t.heartbeats.delete())  # of parts that do not run here
-    commands = {name: part_command(name, home) for name in ("board", "desk")}
-    supervisor, stop = Supervisor(commands, home / "log"), threading.Event()
-    supervisor.start()
-    thread = threading.Thread(target=supervisor.run, args=(stop,))
-    thread.start()
     yield app
-    stop.set()
-    thread.join(30)
     app.close()
 
 
 @pytest.fixture(scope="module")
-def page(product: App) -> Iterator[Page]:
+def parts(product: App) -> Iterator[Supervisor]:
+    home = product.settings.home
+    commands = {name: part_command(name, home) for name in ("board", "desk", "annotate")}
+    supervisor, stop = Supervisor(commands, home / "log"), threading.Event()
+    supervisor.start()
+    thread = threading.Thread(target=supervisor.run, args=(stop,))
+    thread.start()
+    yield supervisor
+    stop.set()
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def page(product: App, parts: Supervisor) -> Iterator[Page]:
     """The board, open before an officer."""
     port = product.settings.port
     wait_for(lambda: is_up(port), 60, "the board is up")
@@ -165,7 +171,7 @@ def frozen(victim: str, servers: Servers, page: Page) -> Iterator[None]:
         yield
     finally:
         servers[victim].thaw()
-    wait_for(lambda: is_well(page), GONE_S, f"the board takes {victim} back")
+    wait_for(lambda: not is_said(page, victim), GONE_S, f"the board takes {victim} back")
 
 
 def test_without_the_index_an_alert_is_claimed(servers: Servers, page: Page, product: App) -> None:
@@ -179,10 +185,14 @@ def test_without_the_index_an_alert_is_claimed(servers: Servers, page: Page, pro
     page.locator(".post").first.wait_for()
 
 
-def test_without_the_bus_a_case_is_opened(servers: Servers, page: Page, product: App) -> None:
+def test_without_the_bus_a_case_is_opened_and_no_part_ends(
+    servers: Servers, page: Page, product: App, parts: Supervisor
+) -> None:
+    before = dict(parts.pids())
     page.goto(f"http://127.0.0.1:{product.settings.port}/")
     with killed("kafka", servers, page):
         open_case(page, product)
+    assert parts.pids() == before
 
 
 def test_without_the_database_one_line_until_it_is_back(
@@ -194,9 +204,8 @@ def test_without_the_database_one_line_until_it_is_back(
     page.locator(".st-key-nav strong", has_text="处置").wait_for()
 
 
-@pytest.mark.parametrize("victim", ["es", "kafka"])
-def test_a_server_that_hangs_holds_up_no_page(victim: str, servers: Servers, page: Page) -> None:
-    with frozen(victim, servers, page):
+def test_servers_that_hang_hold_up_no_page(servers: Servers, page: Page) -> None:
+    with frozen("es", servers, page), frozen("kafka", servers, page):
         began = time.monotonic()
         visit_all(page)
         assert time.monotonic() - began < 3 * len(PAGES)
@@ -205,4 +214,4 @@ def test_a_server_that_hangs_holds_up_no_page(victim: str, servers: Servers, pag
 def test_a_database_that_hangs_is_said(servers: Servers, page: Page) -> None:
     with frozen("pg", servers, page):
         pass
-    page.locator(".st-key-nav").wait_for()
+    wait_for(lambda: is_well(page), GONE_S, "the page is back")
