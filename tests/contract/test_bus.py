@@ -6,129 +6,18 @@ that tests can turn forward) stands in ``test_bus_sqlite.py``.
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from pipeline.bus.base import Bus, Consumer, DeadLetter, Message, Record
-from pipeline.bus.sqlite import SqliteBus
 from pipeline.bus.topics import ALERTS, POSTS_ANNOTATED, POSTS_RAW
 from pipeline.errors import BadMessage, LostLease, NotFound
-from tests.engines import unique
-from tests.fakes import NIGHT, HandClock, HandTicks
-
-RAW = POSTS_RAW.name
-LEASE_S = 10.0
-LIMIT_S = 30.0  # how long a test waits for what must happen
-
-
-class Rig(Protocol):
-    """Makes connections to one and the same log, as several processes would."""
-
-    has_one_order: bool
-    script: str  # opens the bus as ``bus`` in another process
-
-    def make(self, **options: object) -> Bus: ...
-
-    def silence(self) -> None:
-        """Let so much time pass that a member who said nothing meanwhile is taken for dead."""
-
-    def close(self) -> None: ...
-
-
-class SqliteRig:
-    has_one_order = True
-
-    def __init__(self, path: Path, clock: HandClock) -> None:
-        self.script = f"""
-            from pathlib import Path
-            from pipeline.bus.sqlite import SqliteBus
-            bus = SqliteBus(Path({str(path)!r}), lease_s=0.5)
-            """
-        self._path, self._clock, self._ticks = path, clock, HandTicks()
-        self._made: list[Bus] = []
-
-    def make(self, **options: object) -> Bus:
-        values = {"clock": self._clock, "ticks": self._ticks, "lease_s": LEASE_S, **options}
-        bus = SqliteBus(self._path, **values)  # type: ignore[arg-type]
-        self._made.append(bus)
-        return bus
-
-    def silence(self) -> None:
-        self._ticks.seconds += LEASE_S + 1
-
-    def close(self) -> None:
-        for bus in self._made:
-            bus.close()
-
-
-class KafkaRig:
-    has_one_order = False
-    SLOW_S = 2.0
-
-    def __init__(self, address: str, clock: HandClock) -> None:
-        self._prefix = f"{unique()}."
-        self._servers, self._clock = address.split(","), clock
-        self._made: list[Bus] = []
-        self.script = f"""
-            from pipeline.bus.kafka import KafkaBus
-            bus = KafkaBus({self._servers!r}, prefix={self._prefix!r}, lease_s=1.0)
-            """
-
-    def make(self, **options: object) -> Bus:
-        from pipeline.bus.kafka import KafkaBus
-
-        values = {"clock": self._clock, "prefix": self._prefix, **options}
-        bus = KafkaBus(self._servers, slow_s=self.SLOW_S, lease_s=self.SLOW_S, **values)  # type: ignore[arg-type]
-        self._made.append(bus)
-        return bus
-
-    def silence(self) -> None:
-        time.sleep(self.SLOW_S + 0.5)  # the brokers' clock is not ours to turn
-
-    def close(self) -> None:
-        from kafka import KafkaAdminClient
-
-        for bus in self._made:
-            bus.close()
-        admin = KafkaAdminClient(bootstrap_servers=self._servers)
-        admin.delete_topics([t for t in admin.list_topics() if t.startswith(self._prefix)])
-        admin.close()
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.engines)])
-def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Rig]:
-    made: Rig
-    if request.param == "kafka":
-        made = KafkaRig(request.getfixturevalue("kafka_address"), clock)
-    else:
-        made = SqliteRig(tmp_path / "posts.db", clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bus(rig: Rig) -> Bus:
-    return rig.make()
-
-
-def records(count: int, *, keys: int = 7, start: int = 0) -> list[Record]:
-    return [Record(f"k{i % keys}", b"%d" % i) for i in range(start, start + count)]
+from tests.contract.bus_rig import LIMIT_S, RAW, Rig, numbers, records
+from tests.fakes import NIGHT, HandClock
 
 
 def take(consumer: Consumer, count: int) -> list[Message]:
@@ -154,10 +43,6 @@ def drain(consumer: Consumer, count: int, *, commit: bool = True) -> list[Messag
             break
     assert len(got) == count
     return got
-
-
-def numbers(messages: list[Message]) -> list[int]:
-    return [int(m.value) for m in messages]
 
 
 def check_order(rig: Rig, got: list[Message], wanted: range) -> None:
@@ -448,143 +333,6 @@ def test_too_large_a_message_is_refused_with_its_whole_batch(bus: Bus) -> None:
 def test_an_unknown_topic_is_a_programming_error(bus: Bus) -> None:
     with pytest.raises(ValueError, match="no topic"):
         bus.publish("posts.row", records(1))
-
-
-_PUBLISHER = """
-from pipeline.bus.base import Record
-i = 0
-while True:
-    batch = [Record(f"k{n % 5}", b"%d" % n) for n in range(i, i + 20)]
-    bus.publish("posts.raw", batch)
-    i += 20
-    print(i, flush=True)
-"""
-
-_CONSUMER = """
-consumer = bus.consumer("g", ["posts.raw"])
-while True:
-    batch = consumer.poll(20, 1.0)
-    for m in batch:
-        print(int(m.value), flush=True)
-    consumer.commit(batch)
-"""
-
-
-_WORKER = """
-consumer = bus.consumer("g", ["posts.raw"])
-while True:
-    batch = consumer.poll(20, 0.5)
-    for m in batch:  # each line in one write, so that no half line is left by a kill
-        print(f"{m.partition} {int(m.value)}\\n", end="", flush=True)
-    consumer.commit(batch)
-"""
-
-
-class Worker:
-    """A process that consumes and commits for ever. ``done``: (partition, number) in order."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.done: list[tuple[int, int]] = []
-        self._process = _start(rig, _WORKER)
-        self._listener = threading.Thread(target=self._listen)
-        self._listener.start()
-
-    def partitions(self, since: int = 0) -> set[int]:
-        return {partition for partition, _ in self.done[since:]}
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._listener.join()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                partition, number = line.split()
-                self.done.append((int(partition), int(number)))
-
-
-def _start(rig: Rig, script: str) -> subprocess.Popen[str]:
-    program = textwrap.dedent(rig.script) + script
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-
-
-def test_a_killed_publisher_loses_nothing_it_was_told_is_durable(rig: Rig) -> None:
-    process = _start(rig, _PUBLISHER)
-    assert process.stdout is not None
-    told = [process.stdout.readline() for _ in range(15)]
-    process.send_signal(signal.SIGKILL)
-    told += process.stdout.readlines()
-    process.wait()
-    process.stdout.close()
-    acknowledged = int(told[-1].strip() or told[-2])
-    kept = numbers(list(rig.make().read(RAW)))
-    assert set(kept) >= set(range(acknowledged))
-    assert len(kept) == len(set(kept)), "nothing twice"
-    if rig.has_one_order:
-        assert kept == list(range(len(kept))), "no gap"
-        assert len(kept) % 20 == 0, "no half batch"
-
-
-def test_a_killed_consumer_process_is_replaced(rig: Rig) -> None:
-    bus = rig.make(**({"ticks": time.monotonic} if rig.has_one_order else {}))
-    bus.publish(RAW, records(200))
-    process = _start(rig, _CONSUMER)
-    assert process.stdout is not None
-    seen = {int(process.stdout.readline()) for _ in range(50)}
-    process.send_signal(signal.SIGKILL)
-    seen |= {int(line) for line in process.stdout.readlines() if line.endswith("\n")}
-    process.wait()
-    process.stdout.close()
-    bus.publish(RAW, records(100, start=200))
-    consumer = bus.consumer("g", [RAW])
-    until = time.monotonic() + LIMIT_S
-    while bus.lag("g", [RAW]) and time.monotonic() < until:
-        batch = consumer.poll(500, 0.2)
-        seen |= set(numbers(batch))
-        consumer.commit(batch)
-    assert seen == set(range(300))
-
-
-def test_two_processes_share_a_group_and_one_takes_over_when_the_other_is_killed(rig: Rig) -> None:
-    bus = rig.make()
-    published = 0
-
-    def publish(count: int) -> None:
-        nonlocal published
-        bus.publish(RAW, records(count, keys=40, start=published))
-        published += count
-
-    def wait_for(test: Callable[[], bool]) -> None:
-        until = time.monotonic() + LIMIT_S
-        while not test():
-            assert time.monotonic() < until
-            time.sleep(0.02)
-
-    a, b = workers = [Worker(rig), Worker(rig)]
-    try:
-        wait_for(lambda: publish(20) or (bool(a.done) and bool(b.done)))
-        wait_for(lambda: len(a.done) + len(b.done) >= published)
-        calm = len(a.done), len(b.done)
-        publish(400)
-        wait_for(lambda: len(a.done) + len(b.done) >= published)
-        everything = [number for worker in workers for _, number in worker.done]
-        assert sorted(everything) == list(range(published)), "each message once"
-        of_a, of_b = a.partitions(calm[0]), b.partitions(calm[1])
-        assert of_a and of_b and not of_a & of_b, "each partition belongs to one of them"
-        assert of_a | of_b == set(range(POSTS_RAW.partitions))
-        publish(400)
-        a.kill()  # in the middle of them
-        told = len(b.done)
-        publish(400)
-        wait_for(lambda: not bus.lag("g", [RAW]))
-        wait_for(lambda: b.partitions(told) == of_a | of_b)
-    finally:
-        for worker in workers:
-            worker.kill()
-    done = {number for worker in workers for _, number in worker.done}
-    assert done == set(range(published)), "nothing is missing"
 
 
 def test_threads_may_publish_at_once(bus: Bus) -> None:
