@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
 from sqlalchemy import text as sql
 from sqlalchemy.exc import (
     DataError,
@@ -255,7 +255,7 @@ def _engine_errors(url: str) -> Iterator[None]:
             raise error.orig from None
         if not isinstance(error, DBAPIError):
             raise
-        said = _translate(error, url.rpartition("/")[2])
+        said = _translate(error, Path(make_url(url).database or "").name)
         if said is None:
             raise  # our own mistake, not the engine's
         raise said from error
