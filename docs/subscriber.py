@@ -1,6 +1,9 @@
 """An office's own subscriber: every alert once, the oldest kept one first.
 
 python subscriber.py 10.0.0.1:9092 water-office [topic]      (needs: pip install kafka-python lz4)
+
+Where the brokers want an account, KafkaConsumer also takes security_protocol="SASL_SSL",
+sasl_mechanism="SCRAM-SHA-512", sasl_plain_username, sasl_plain_password and ssl_cafile.
 """
 
 import json
