@@ -230,6 +230,28 @@ def test_a_text_that_is_too_long_for_its_column_is_a_sentence(pg_store: Store) -
         tx.audit(DUTY, "x" * 49, "alert", 1)
 
 
+@pytest.mark.engines
+def test_a_writer_that_falls_silent_does_not_keep_the_others_out(
+    pg_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen process, or a host that is gone, would hold everybody's lock."""
+    monkeypatch.setattr("pipeline.store.sql.LONGEST_THOUGHT_S", 1)
+    other_is_done = threading.Event()
+
+    def other() -> None:
+        with pg_store.begin(NOW) as tx:
+            tx.audit(DUTY, "claim_alert", "alert", 2)
+        other_is_done.set()
+
+    with pytest.raises(StoreBusy), pg_store.begin(NOW) as tx:
+        tx.audit(DUTY, "claim_alert", "alert", 1)
+        threading.Thread(target=other).start()
+        assert other_is_done.wait(20)
+        tx.audit(DUTY, "claim_alert", "alert", 3)
+    with pg_store.read() as conn:
+        assert conn.execute(select(t.audit.c.object_id)).scalars().all() == ["2"]
+
+
 def test_migrations_give_the_tables_of_the_code(store: Store) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
