@@ -26,6 +26,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from dashboard.context import Desk
+from dashboard.watch import Watch
 from pipeline.app import App, build
 from pipeline.bus.base import Record
 from pipeline.bus.codec import encode_annotated
@@ -314,16 +315,19 @@ def test_a_server_that_answers_after_two_seconds_is_slow_and_not_away(
                 threading.Thread(target=timed, args=args)
                 for args in (("an act", act), ("a read that needs a new connection", read))
             ]
+            watch, seen = Watch({"store": store.ping}), []
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join(LIMIT_S)
+            while any(thread.is_alive() for thread in threads):
+                seen += watch.away(datetime.now(UTC)).values()
+                time.sleep(0.2)
             line.delay_s = 0.0
             with store.read() as conn:
                 assert verify_audit(conn).lines == 1
     with capsys.disabled():
         print("\n" + ", ".join(f"{name} {s:.0f} s" for name, s in sorted(took.items())))
     assert len(took) == 2
+    assert seen and all(away.is_slow for away in seen), "slow is said, and nothing is refused"
 
 
 # ---- full ---------------------------------------------------------------------------------------
