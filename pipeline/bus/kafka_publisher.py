@@ -62,10 +62,11 @@ class Publisher:
         rows may be there, send them all again; BadMessage when the broker refuses one.
         """
         deadline = time.monotonic() + 2 * self._cluster.answer_s
-        name = self._cluster.name(topic)
-        for chunk in _chunks(rows):
-            with self._window.room(sum(row.size for row in chunk), deadline):
-                self._send(name, chunk, deadline)
+        name, parts = self._cluster.name(topic), self._cluster.partitions(topic)
+        only = parts[0].partition if len(parts) == 1 else None  # no key need be hashed
+        for chunk, size in _chunks(rows):
+            with self._window.room(size, deadline):
+                self._send(name, only, chunk, deadline)
 
     def close(self) -> None:
         with self._lock:
@@ -73,11 +74,11 @@ class Publisher:
         if producer is not None:
             _end(producer)
 
-    def _send(self, name: str, rows: Sequence[Row], deadline: float) -> None:
+    def _send(self, name: str, only: int | None, rows: Sequence[Row], deadline: float) -> None:
         with self._cluster.errors():
             producer = self._connected(deadline)
             try:
-                futures = [producer.send(name, r.value, r.key, r.headers) for r in rows]
+                futures = [producer.send(name, r.value, r.key, r.headers, only) for r in rows]
                 producer.flush(_left(deadline))
                 for future in futures:
                     future.get(_left(deadline))
@@ -141,17 +142,19 @@ class _Window:
                 self._changed.notify_all()
 
 
-def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _chunks(rows: Sequence[Row]) -> Iterator[tuple[list[Row], int]]:
+    """Parts of the rows with their bytes."""
     chunk: list[Row] = []
     size = 0
     for row in rows:
-        if chunk and (size + row.size > CHUNK_BYTES or len(chunk) >= CHUNK_RECORDS):
-            yield chunk
+        more = row.size
+        if chunk and (size + more > CHUNK_BYTES or len(chunk) >= CHUNK_RECORDS):
+            yield chunk, size
             chunk, size = [], 0
         chunk.append(row)
-        size += row.size
+        size += more
     if chunk:
-        yield chunk
+        yield chunk, size
 
 
 def _end(producer: KafkaProducer) -> None:
