@@ -1,63 +1,28 @@
 """The embedded index: full text and rollups in ``posts.db``.
 
-A query is answered from the rollups when they know all it asks (labels, source, one area, time);
-the pieces of an hour at its two ends are counted from rows. Everything else starts from the
-narrowest list there is: ids, words, area, rare labels, one source, or time.
+``sqlite_query`` finds rows, ``sqlite_cells`` counts them, ``sqlite_rows`` keeps tables and rollups.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nlp.text import query_tokens
 from pipeline.domain.post import AnnotatedPost, Counts
+from pipeline.index import sqlite_cells
 from pipeline.index import sqlite_rows as rows
 from pipeline.index.base import Bar, Facet, Feed, Hit, Kept, Progress, Query, Step
-from pipeline.index.codes import (
-    EVERYWHERE,
-    MIX_FACETS,
-    TIE_BITS,
-    TOP_KEY,
-    area_span,
-    at_millis,
-    county_span,
-    first_key,
-    hazard_bits,
-    hazards_in,
-    millis,
-    mixes_of,
-    row_key,
-)
+from pipeline.index.codes import TIE_BITS, at_millis, first_key, millis
 from pipeline.index.documents import pack, unpack
+from pipeline.index.sqlite_cells import STEP_MS, cells, facet_cells, labels_of
+from pipeline.index.sqlite_query import SLACK, listed, match_of
 from pipeline.posts_db import PostsDb, from_us, to_us
 
 BATCH = 500  # posts in one transaction: about 40 ms, so that others get their turn
-_SLACK = 64  # rows read beyond a page, to put posts of one millisecond into exact order
-_STEP_MS: dict[Step, int] = {
-    "10min": rows.TEN_MIN_MS,
-    "hour": rows.HOUR_MS,
-    "day": 24 * rows.HOUR_MS,
-}
-
-
-@dataclass(slots=True)
-class _Match:
-    """SQL of the posts that match. ``key``: the column that holds a row's key."""
-
-    source: str
-    key: str
-    where: list[str]
-    given: list[object] = field(default_factory=list)
-
-    @property
-    def sql(self) -> str:
-        return f"FROM {self.source} WHERE {' AND '.join(self.where)}"
 
 
 class SqliteIndex:
@@ -81,12 +46,12 @@ class SqliteIndex:
         """Matching posts, newest first."""
         limit = max(1, min(1000, query.limit))
         with self._db.snapshot() as conn:
-            match = self._match(conn, query, for_page=True)
+            match = match_of(conn, query, for_page=True)
             if match is None:
                 return []
             found = conn.execute(
                 f"SELECT {match.key}, p.pid, p.seen, p.versions {match.sql}"
-                f" ORDER BY {match.key} DESC LIMIT {limit + _SLACK}",
+                f" ORDER BY {match.key} DESC LIMIT {limit + SLACK}",
                 match.given,
             ).fetchall()
             page = sorted(((key >> TIE_BITS, pid, key, *rest) for key, pid, *rest in found))
@@ -113,15 +78,7 @@ class SqliteIndex:
     def count(self, query: Query) -> int:
         """How many posts match."""
         with self._db.snapshot() as conn:
-            if _is_timeless(query):
-                return _total(conn, mixes_of(query))
-            if _is_rolled(query):
-                return sum(n for _, _, n in self._rolled(conn, query, None, "0"))
-            match = self._match(conn, query, needs_post=False)
-            if match is None:
-                return 0
-            total: int = conn.execute(f"SELECT count(*) {match.sql}", match.given).fetchone()[0]
-            return total
+            return sqlite_cells.count(conn, query)
 
     def facets(self, query: Query, facet: Facet) -> dict[str, int]:
         """Posts per value, most first. ``adcode``: divisions of six digits inside the asked
@@ -129,12 +86,8 @@ class SqliteIndex:
         ``count``."""
         totals: Counter[str] = Counter()
         with self._db.snapshot() as conn:
-            labels = _labels(conn, facet, query.adcode)
-            if facet in MIX_FACETS and _is_timeless(query):
-                cells = _mix_totals(conn, facet, mixes_of(query))
-            else:
-                cells = self._cells(conn, query, None, facet)
-            for _, code, n in cells:
+            labels = labels_of(conn, facet, query.adcode)
+            for _, code, n in facet_cells(conn, query, facet):
                 for label in labels(code):
                     totals[label] += n
         ordered = sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -144,11 +97,11 @@ class SqliteIndex:
         """Posts per step and label, oldest first; steps without posts are left out."""
         totals: Counter[tuple[int, str]] = Counter()
         with self._db.snapshot() as conn:
-            labels = _labels(conn, by, query.adcode)
-            for slot, code, n in self._cells(conn, query, step, by):
+            labels = labels_of(conn, by, query.adcode)
+            for slot, code, n in cells(conn, query, step, by):
                 for label in labels(code):
                     totals[slot, label] += n
-        width = _STEP_MS[step]
+        width = STEP_MS[step]
         return [
             Bar(at_millis(slot * width), label, n) for (slot, label), n in sorted(totals.items())
         ]
@@ -260,133 +213,6 @@ class SqliteIndex:
     def close(self) -> None:
         self._db.close()
 
-    def _cells(
-        self, conn: sqlite3.Connection, query: Query, step: Step | None, by: Facet | None
-    ) -> Iterator[tuple[int, int | str, int]]:
-        """``(slot of the step, code of the label, posts)``; a cell may come more than once.
-
-        Without a step there is one slot, 0.
-        """
-        if not _is_rolled(query, step, by):
-            yield from self._counted(conn, query, step, _code(by))
-        elif by == "adcode":
-            yield from self._rolled(conn, query, step, "area", county_span(query.adcode))
-        else:
-            yield from self._rolled(conn, query, step, _code(by))
-
-    def _counted(
-        self, conn: sqlite3.Connection, query: Query, step: Step | None, code: str
-    ) -> Iterator[tuple[int, int | str, int]]:
-        """Cells counted from the rows themselves."""
-        match = self._match(conn, query, needs_post=code != "0")
-        if match is None:
-            return
-        code = {"area": "counties"}.get(code, code)
-        slot = f"{match.key} / {_STEP_MS[step] << TIE_BITS}" if step else "0"
-        by = "1, 2" if step else "2"
-        cells = f"SELECT {slot}, {code}, count(*) {match.sql} GROUP BY {by}"
-        yield from conn.execute(cells, match.given).fetchall()
-
-    def _rolled(
-        self,
-        conn: sqlite3.Connection,
-        query: Query,
-        step: Step | None,
-        code: str,
-        areas: tuple[int, int] | None = None,
-    ) -> Iterator[tuple[int, int | str, int]]:
-        """Cells from a rollup, and from rows where the span of time cuts a slot."""
-        table = "post_10min" if step == "10min" else "post_hour"
-        width = rows.TEN_MIN_MS if step == "10min" else rows.HOUR_MS
-        low = millis(query.since) if query.since else 0
-        high = millis(query.until) if query.until else TOP_KEY >> TIE_BITS
-        first, last = -(-low // width), high // width
-        if first >= last:
-            yield from self._counted(conn, query, step, code)
-            return
-        span = areas or (area_span(query.adcode) if query.adcode else (EVERYWHERE, EVERYWHERE))
-        where = "area BETWEEN ? AND ? AND slot >= ? AND slot < ?"
-        mixes = mixes_of(query)
-        if mixes is not None:
-            where += f" AND mix IN ({_list(mixes)})"
-        if query.sources:
-            where += f" AND source IN ({_list(_source_ids(conn, query.sources))})"
-        slot = f"slot / {_STEP_MS[step] // width}" if step else "0"
-        cells = (
-            f"SELECT {slot}, {code}, sum(n) FROM {table}"  # noqa: S608
-            f" WHERE {where} GROUP BY {'1, 2' if step else '2'}"
-        )
-        yield from conn.execute(cells, (*span, first, last)).fetchall()
-        if low < first * width:
-            edge = replace(query, since=at_millis(low), until=at_millis(first * width))
-            yield from self._counted(conn, edge, step, code)
-        if query.until and last * width < high:
-            edge = replace(query, since=at_millis(last * width), until=at_millis(high))
-            yield from self._counted(conn, edge, step, code)
-
-    def _match(
-        self,
-        conn: sqlite3.Connection,
-        query: Query,
-        *,
-        for_page: bool = False,
-        needs_post: bool = True,
-    ) -> _Match | None:
-        """Where to begin and what to check; None when nothing can match."""
-        words = query_tokens(query.words) if query.words.strip() else []
-        mixes = mixes_of(query)
-        sources = _source_ids(conn, query.sources) if query.sources else ()
-        if (query.words.strip() and not words) or mixes == () or (query.sources and not sources):
-            return None
-        area = area_span(query.adcode) if query.adcode else None
-        match = self._beginning(conn, query, words, mixes, sources, area, for_page)
-        low = first_key(query.since) if query.since else 0
-        high = first_key(query.until) - 1 if query.until else TOP_KEY
-        if for_page and query.after is not None:
-            high = min(high, row_key(*query.after) + _SLACK)
-        match.where.append(f"{match.key} BETWEEN {low} AND {high}")
-        filtered = bool(mixes or sources or query.hazards or query.ids)
-        if not (for_page or needs_post or filtered):
-            match.source = match.source.split(" CROSS JOIN ")[0]
-        if mixes is not None:
-            match.where.append(f"+p.mix IN ({_list(mixes)})")
-        if sources:
-            match.where.append(f"+p.source IN ({_list(sources)})")
-        if query.hazards:
-            match.where.append(f"p.hazards & {hazard_bits(query.hazards)} != 0")
-        if query.ids:
-            match.where.append("p.pid IN (SELECT value FROM json_each(?))")
-            match.given.append(json.dumps(query.ids))
-        if area is not None and "post_area a" not in match.source:
-            match.where.append(_inside(area, match.key))
-        return match
-
-    def _beginning(
-        self,
-        conn: sqlite3.Connection,
-        query: Query,
-        words: Sequence[str],
-        mixes: tuple[int, ...] | None,
-        sources: tuple[int, ...],
-        area: tuple[int, int] | None,
-        for_page: bool,
-    ) -> _Match:
-        if query.ids:
-            return _Match("post p", "p.id", [])
-        if words:
-            asked = " ".join('"' + word.replace('"', '""') + '"' for word in dict.fromkeys(words))
-            joined = "post_words f CROSS JOIN post p ON p.id = f.rowid"
-            return _Match(joined, "f.rowid", ["post_words MATCH ?"], [asked])
-        if area is not None and area[0] == area[1]:
-            joined = "post_area a CROSS JOIN post p ON p.id = a.id"
-            return _Match(joined, "a.id", [f"a.area = {area[0]}"])
-        if mixes is not None and _are_rare(conn, mixes):
-            return _Match("post p INDEXED BY post_by_mix", "p.id", [f"p.mix IN ({_list(mixes)})"])
-        if len(sources) == 1 and for_page:
-            begin = [f"p.source = {sources[0]}"]
-            return _Match("post p INDEXED BY post_by_source", "p.id", begin)
-        return _Match("post p", "p.id", [])
-
 
 def _batches(items: Sequence[AnnotatedPost]) -> Iterator[list[AnnotatedPost]]:
     """Batches of different posts; a post that comes twice is in two batches, in order."""
@@ -400,89 +226,6 @@ def _batches(items: Sequence[AnnotatedPost]) -> Iterator[list[AnnotatedPost]]:
         yield list(batch.values())
 
 
-def _is_rolled(query: Query, step: Step | None = None, by: Facet | None = None) -> bool:
-    """True when a rollup knows everything the query asks."""
-    if query.words.strip() or query.ids or query.hazards or by == "hazard":
-        return False
-    if step == "10min":
-        return len(query.adcode) in (0, 4) and not query.sources and by not in ("source", "adcode")
-    return len(query.adcode) in (0, 2, 4, 6)
-
-
-def _is_timeless(query: Query) -> bool:
-    """True when only labels are asked, of all posts there are."""
-    bounded = query.adcode or query.sources or query.since or query.until
-    return _is_rolled(query) and not bounded
-
-
-def _code(by: Facet | None) -> str:
-    """SQL of a label's code."""
-    if by is None:
-        return "0"
-    if by in MIX_FACETS:
-        return MIX_FACETS[by][0]
-    return {"source": "source", "hazard": "hazards", "adcode": "area"}[by]
-
-
-def _labels(
-    conn: sqlite3.Connection, by: Facet | None, adcode: str
-) -> Callable[[int | str], Sequence[str]]:
-    """From a code to the labels it stands for."""
-    if by is None:
-        return lambda _code: ("",)
-    if by in MIX_FACETS:
-        names = MIX_FACETS[by][1]
-        return lambda code: (names[int(code)],)
-    if by == "source":
-        sources = dict(conn.execute("SELECT id, name FROM post_source").fetchall())
-        return lambda code: (sources[code],)
-    if by == "hazard":
-        return lambda code: hazards_in(int(code))
-    return lambda code: [county for county in str(code).split() if county.startswith(adcode[:6])]
-
-
-def _inside(area: tuple[int, int], key: str) -> str:
-    """SQL: the row lies in one area, or in any of a span of areas (100 at most)."""
-    areas = _list(range(area[0], area[1] + 1))
-    return f"EXISTS (SELECT 1 FROM post_area b WHERE b.area IN ({areas}) AND b.id = {key})"  # noqa: S608
-
-
 def _docs(conn: sqlite3.Connection, keys: Sequence[int]) -> dict[int, AnnotatedPost]:
-    found = conn.execute(f"SELECT id, body FROM post_doc WHERE id IN ({_list(keys)})")  # noqa: S608
+    found = conn.execute(f"SELECT id, body FROM post_doc WHERE id IN ({listed(keys)})")  # noqa: S608
     return {key: unpack(body) for key, body in found.fetchall()}
-
-
-def _are_rare(conn: sqlite3.Connection, mixes: tuple[int, ...]) -> bool:
-    """True when sorting the posts of these mixes is cheaper than walking through time."""
-    matching = _total(conn, mixes)
-    return matching <= 20_000 and matching * 20 < _total(conn, None)
-
-
-def _mix_totals(
-    conn: sqlite3.Connection, by: Facet, mixes: tuple[int, ...] | None
-) -> Iterator[tuple[int, int | str, int]]:
-    """Cells of a label over all posts."""
-    where = "" if mixes is None else f" WHERE mix IN ({_list(mixes)})"
-    code = _code(by)
-    totals = f"SELECT 0, {code}, sum(n) FROM post_mix{where} GROUP BY 2 HAVING sum(n) > 0"  # noqa: S608
-    yield from conn.execute(totals).fetchall()
-
-
-def _total(conn: sqlite3.Connection, mixes: tuple[int, ...] | None) -> int:
-    """Posts of these mixes, or of all."""
-    where = "" if mixes is None else f" WHERE mix IN ({_list(mixes)})"
-    total: int = conn.execute(f"SELECT ifnull(sum(n), 0) FROM post_mix{where}").fetchone()[0]  # noqa: S608
-    return total
-
-
-def _source_ids(conn: sqlite3.Connection, names: Sequence[str]) -> tuple[int, ...]:
-    found = conn.execute(
-        "SELECT id FROM post_source WHERE name IN (SELECT value FROM json_each(?))",
-        (json.dumps(names),),
-    ).fetchall()
-    return tuple(key for (key,) in found)
-
-
-def _list(numbers: Sequence[int]) -> str:
-    """Numbers for an SQL list; ours, never a person's words."""
-    return ",".join(map(str, numbers))
