@@ -14,7 +14,7 @@ from time import monotonic
 from pipeline.errors import NotNow, StoreBusy
 
 EVERY_S = 1.5
-SLOW_S = 3.0  # an answer may take so long before the top line says so
+SLOW_S = 2.5  # an answer may take so long; less than the 3 s after which the top line looks again
 PATIENCE_S = 0.5  # how long a page waits for an answer that is on its way
 
 
