@@ -10,7 +10,8 @@ from pipeline.index.base import Facet, Hit, Query, Step
 from pipeline.index.codes import area_span, millis
 from pipeline.index.elastic_docs import Stored
 
-NEWEST_FIRST = [{"at": "desc"}, {"pid": "desc"}]
+BY_TIME, BY_ID = [{"at": "desc"}], [{"pid": "desc"}]
+NEWEST_FIRST = BY_TIME + BY_ID
 
 _HOUR_MS = 3_600_000
 STEPS: dict[Step, int] = {"10min": _HOUR_MS // 6, "hour": _HOUR_MS, "day": 24 * _HOUR_MS}

@@ -13,7 +13,15 @@ from elasticsearch import NotFoundError
 from pipeline.errors import EngineDown
 from pipeline.index.base import Bar, Facet, Hit, Query, Step
 from pipeline.index.codes import at_millis, millis
-from pipeline.index.elastic_query import FIELDS, NEWEST_FIRST, STEPS, asked, hit_of
+from pipeline.index.elastic_query import (
+    BY_ID,
+    BY_TIME,
+    FIELDS,
+    NEWEST_FIRST,
+    STEPS,
+    asked,
+    hit_of,
+)
 from pipeline.index.elastic_server import Server
 from pipeline.posts_db import from_us
 
@@ -36,11 +44,13 @@ class Reader:
         wanted = asked(query)
         if wanted is None:
             return []
-        after = None
-        if query.after is not None:
-            after = [millis(query.after[0]), query.after[1]]
         size = max(1, min(PAGE, query.limit))
-        return list(map(hit_of, self._page(wanted, after, size, index=self._alias)["hits"]["hits"]))
+        if query.after is None:
+            return list(map(hit_of, self._older(wanted, None, size)))
+        end = millis(query.after[0])
+        found = self._of_moment(wanted, end, size, below=query.after[1])
+        found += self._older(wanted, end, size - len(found))
+        return list(map(hit_of, found))
 
     def scan(self, query: Query) -> Iterator[Hit]:
         """Every matching post, newest first, as of one moment.
@@ -57,7 +67,9 @@ class Reader:
             while True:
                 try:
                     pit = {"id": moment, "keep_alive": OPEN_FOR}
-                    found = self._page(wanted, after, PAGE, pit=pit, passing=(404,))
+                    found = self._page(
+                        wanted, after, PAGE, sort=NEWEST_FIRST, pit=pit, passing=(404,)
+                    )
                 except NotFoundError as error:
                     if is_new:
                         raise EngineDown(
@@ -121,13 +133,41 @@ class Reader:
 
     # ---- inside -------------------------------------------------------------------------------
 
+    def _older(self, wanted: dict[str, Any], end: int | None, size: int) -> list[dict[str, Any]]:
+        """The newest documents before a moment, newest first.
+
+        Asked in the order of time alone: only then the server passes over days that are older than
+        what it has found already. What of the last moment belongs to the page is asked apart.
+        """
+        if size <= 0:
+            return []
+        after = None if end is None else [end]
+        found = self._page(wanted, after, size + 1, sort=BY_TIME, index=self._alias)["hits"]["hits"]
+        found.sort(key=lambda hit: (hit["sort"][0], hit["_id"]), reverse=True)
+        if len(found) <= size:
+            return list(found)
+        last = found[-1]["sort"][0]
+        newer = [hit for hit in found if hit["sort"][0] > last]
+        return newer + self._of_moment(wanted, last, size - len(newer))
+
+    def _of_moment(
+        self, wanted: dict[str, Any], at: int, size: int, *, below: str = ""
+    ) -> list[dict[str, Any]]:
+        """Documents of one millisecond, highest post id first; ``below``: only ids below."""
+        if size <= 0:
+            return []
+        must: list[dict[str, Any]] = [wanted, {"range": {"at": {"gte": at, "lte": at}}}]
+        if below:
+            must.append({"range": {"pid": {"lt": below}}})
+        here = {"bool": {"filter": must}}
+        return list(self._page(here, None, size, sort=BY_ID, index=self._alias)["hits"]["hits"])
+
     def _page(
         self, wanted: dict[str, Any], after: list[Any] | None, size: int, **where: Any
     ) -> Any:
         return self._server.search(
             query=wanted,
             size=size,
-            sort=NEWEST_FIRST,
             search_after=after,
             source={"includes": ["kept"]},
             seq_no_primary_term=True,
