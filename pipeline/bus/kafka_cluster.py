@@ -134,7 +134,8 @@ class Cluster:
             raise ValueError(f"no topic {topic!r}; topics are named in pipeline/bus/topics.py")
         if topic not in self._parts:
             with self._lock:
-                self._make(self._topics[topic])
+                if not self._exists(topic):  # an account may use topics and not make any
+                    self._make(self._topics[topic])
                 self._parts[topic] = self._look_up(topic)
         return self._parts[topic]
 
@@ -210,6 +211,10 @@ class Cluster:
         found = self._ask(lambda admin: admin.list_partition_offsets(wanted))
         return {part: place.offset for part, place in found.items()}
 
+    def _exists(self, topic: str) -> bool:
+        name = self.name(topic)
+        return self._ask(lambda admin: not admin.describe_topics([name])[0]["error_code"])
+
     def _make(self, topic: Topic) -> None:
         new = NewTopic(
             self.name(topic.name),
@@ -248,8 +253,9 @@ class Cluster:
         return ", ".join(self._servers)
 
     def _sentence(self, error: kafka_errors.KafkaError) -> str:
-        where, kind = self._where, type(error).__name__
-        if isinstance(error, kafka_errors.AuthorizationError):
+        where, kind, text = self._where, type(error).__name__, str(error)
+        # the producer tells it as an error of no kind, with the broker's word in its text
+        if isinstance(error, kafka_errors.AuthorizationError) or "AuthorizationFailed" in text:
             return f"Kafka at {where} refuses this account ({kind}); give it rights on our topics"
         if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
             return (

@@ -226,7 +226,7 @@ def _servers(s: Settings) -> str | None:
 def _ask_bus(bus: Bus) -> None:
     """Of no topic, so that none is made before the settings are right."""
     try:
-        bus.lag("doctor", ())
+        bus.lag("detect", ())
     finally:
         bus.close()
 

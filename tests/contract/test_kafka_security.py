@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipeline.bus.base import DeadLetter, Message
 from pipeline.commands import doctor
 from pipeline.errors import EngineDown
 from pipeline.settings import load_settings
@@ -23,13 +25,22 @@ from tests.engines import OwnEngine, free_port, unique
 from tests.keys import STORE_WORD, make_keys
 
 kafka = pytest.importorskip("kafka")
-from kafka.admin import UserScramCredentialUpsertion  # noqa: E402
+from kafka.admin import (  # noqa: E402
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+    UserScramCredentialUpsertion,
+)
 
 from pipeline.bus.kafka_security import Security  # noqa: E402
 
 pytestmark = pytest.mark.engines
 
 WORD, WRONG = "right-4711", "wrong-0815"
+TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 
@@ -59,7 +70,7 @@ def entrances(own_engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     logins = {
         f"listener.name.{name}.{mechanism.lower()}.sasl.jaas.config": (
-            f'{plain} user_office="{WORD}";' if mechanism == "PLAIN" else scram
+            f'{plain} user_office="{WORD}" user_reader="{WORD}";' if mechanism == "PLAIN" else scram
         )
         for name in ("tlsaccount", "account")
         for mechanism in MECHANISMS
@@ -80,12 +91,34 @@ def entrances(own_engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -
             "ssl.keystore.location": keys / "server.p12",
             "ssl.keystore.type": "PKCS12",
             "ssl.keystore.password": STORE_WORD,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",  # who has no account here
             **logins,
         },
     )
     found = Entrances(port, keys / "ca.pem", keys / "other.pem")
     set_word(found, WORD)
+    grant(found, "office", {TOPIC: "CREATE DESCRIBE READ WRITE DELETE", GROUP: "DESCRIBE READ"})
+    grant(found, "reader", {TOPIC: "DESCRIBE READ", GROUP: "DESCRIBE READ"})
     return found
+
+
+def grant(entrances: Entrances, user: str, rights: dict[ResourceType, str]) -> None:
+    """What docs/distributed.md asks for, on all names that tests make."""
+    acls = [
+        ACL(
+            f"User:{user}",
+            "*",
+            ACLOperation[operation],
+            ACLPermissionType.ALLOW,
+            ResourcePattern(kind, "t-", ACLResourcePatternType.PREFIXED),
+        )
+        for kind, operations in rights.items()
+        for operation in operations.split()
+    ]
+    admin = kafka.KafkaAdminClient(bootstrap_servers=entrances.plain)
+    assert not admin.create_acls(acls)["failed"]
+    admin.close()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -96,6 +129,28 @@ def test_an_account_over_tls_gets_in(entrances: Entrances, mechanism: str) -> No
         assert len(receive(bus, "g", 3)) == 3
         assert len(list(bus.read(RAW))) == 3
         assert bus.lag("g", [RAW]) == 3
+
+
+def test_the_documented_rights_are_enough(entrances: Entrances) -> None:
+    with opened(entrances.tls_account) as make:
+        bus = make(security=entrances.right)
+        bus.publish(RAW, records(3))
+        worker = bus.consumer("g", [RAW])
+        messages: list[Message] = []
+        assert until(lambda: messages.extend(worker.poll(10, 0.2)) or len(messages) == 3)
+        worker.commit(messages)
+        assert worker.lag() == bus.lag("g", [RAW]) == 0
+        now = datetime.now(UTC)
+        bus.bury(DeadLetter(0, RAW, 0, 0, "k", b"1", "annotate", "never", 1, now))
+        (letter,) = bus.dead()
+        bus.retry(letter.id, now)
+        bus.prune(now + timedelta(days=31))
+        assert bus.dead(include_handled=True) == []
+        reader = replace(entrances.right, user="reader", mechanism="PLAIN")
+        other = make(security=reader, answer_s=2.0)
+        assert len(receive(other, "office", 4)) == 4
+        with pytest.raises(EngineDown, match=r"refuses this account .* rights on our topics"):
+            other.publish(RAW, records(1))
 
 
 def test_tls_alone_and_an_account_alone_get_in(entrances: Entrances) -> None:
