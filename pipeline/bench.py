@@ -101,7 +101,7 @@ def chain(app: App, n: int, *, annotators: int = 1, warm: int = 1) -> dict[str, 
             ended = any(process.poll() is not None for process in running)
             if ended or time.monotonic() > until:
                 raise StageStopped("a part of the bench ended or gave up; run: tingfeng doctor")
-            time.sleep(0.1)
+            time.sleep(0.25)  # each look asks the bus and takes its time
 
     supervisor.start()
     try:
