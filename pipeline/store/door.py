@@ -33,7 +33,7 @@ def _check(values: Iterable[Any]) -> None:
     for value in values:
         if isinstance(value, str):
             if _ODD.search(value):
-                raise _refused()
+                raise refused()
         elif isinstance(value, list):  # a column of many rows
             _check(value)
 
@@ -42,11 +42,12 @@ def to_json(value: Any) -> str:
     """What a JSON column keeps. Raises: UnstorableText."""
     text = json.dumps(value, ensure_ascii=False)
     if _ODD_IN_JSON.search(text):
-        raise _refused()
+        raise refused()
     return text
 
 
-def _refused() -> UnstorableText:
+def refused() -> UnstorableText:
+    """What is said of such a text."""
     return UnstorableText(
         "内容里有无法保存的字符（空字符或残缺的字符），请删去后重试；多半是从别处粘贴时带来的",
         "a text holds NUL or half of a character; nothing was kept, remove it and try again",

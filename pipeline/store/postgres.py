@@ -45,6 +45,7 @@ def postgres_engine(url: str, busy_s: float) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=20,
+        pool_timeout=10,
         connect_args={
             "connect_timeout": CONNECT_S,
             # a host or a line that is gone acknowledges nothing

@@ -29,13 +29,14 @@ from sqlalchemy.exc import (
     ProgrammingError,
     StatementError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import Topic
 from pipeline.domain.rights import Actor
 from pipeline.errors import StoreBusy, StoreRefused, TingfengError, UnstorableText
 from pipeline.store import tables as t
-from pipeline.store.door import guard, to_json
+from pipeline.store.door import guard, refused, to_json
 
 GENESIS = "0" * 64
 BUSY_S = 30.0
@@ -250,6 +251,9 @@ def continue_counters(conn: Connection) -> None:
 def _engine_errors(url: str) -> Iterator[None]:
     try:
         yield
+    except PoolTimeout as error:
+        name = url.rpartition("/")[2]
+        raise StoreBusy(AWAY, name=name, detail="too many wait for a connection") from error
     except StatementError as error:
         if isinstance(error.orig, TingfengError):
             raise error.orig from None
@@ -263,6 +267,7 @@ def _engine_errors(url: str) -> Iterator[None]:
 
 # what PostgreSQL says when it does not let us in, in English and in Chinese
 _NOT_OURS = ("password authentication", "no pg_hba.conf entry", "no password", "认证失败")
+_ODD_TEXT = ("22021", "22P05")
 _NO_DATABASE = re.compile('(database|数据库) ".*" (does not exist|不存在)')
 
 
@@ -274,10 +279,12 @@ def _translate(error: DBAPIError, name: str) -> TingfengError | None:
     text = str(error.orig)
     first = _first_line(text)
     state = getattr(error.orig, "sqlstate", None)
-    if isinstance(error, DataError) and state == "22001":
+    if state == "22001":
         return UnstorableText(
             "有一项内容太长，请缩短后重试", "a text is too long; nothing was kept, shorten it"
         )
+    if state in _ODD_TEXT:  # what a driver was given past the door
+        return refused()
     if state == "42501":
         return StoreRefused(
             "数据库账号没有建表或写入的权限，请数据库管理员授权",

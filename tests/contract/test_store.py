@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline.domain.post import Counts
 from pipeline.domain.rights import Actor, Role
 from pipeline.errors import StoreBusy, UnstorableText
 from pipeline.store import tables as t
+from pipeline.store.bulk import insert_many, update_many
 from pipeline.store.seen import Seen
 from pipeline.store.sql import Store, postgres_url, sqlite_url, verify_audit
 from tests.engines import unique
@@ -228,6 +229,27 @@ def test_all_other_text_comes_back_as_it_was(store: Store) -> None:
 def test_a_text_that_is_too_long_for_its_column_is_a_sentence(pg_store: Store) -> None:
     with pytest.raises(UnstorableText, match="内容太长"), pg_store.begin(NOW) as tx:
         tx.audit(DUTY, "x" * 49, "alert", 1)
+
+
+@pytest.mark.engines
+def test_what_goes_past_the_door_in_bulk_is_refused_by_the_server_alike(pg_store: Store) -> None:
+    row = {"part": "x", "at": NOW, "lag": 0, "note": "well", "figures": {}}
+    with pg_store.begin(NOW) as tx:
+        insert_many(tx.conn, t.heartbeats, [row])
+    with pytest.raises(UnstorableText, match="无法保存"), pg_store.begin(NOW) as tx:
+        insert_many(tx.conn, t.heartbeats, [{**row, "part": "y", "note": NUL}])
+    with pytest.raises(UnstorableText, match="无法保存"), pg_store.begin(NOW) as tx:
+        update_many(tx.conn, t.heartbeats, ["part"], [{"part": "x", "note": NUL}])
+
+
+@pytest.mark.engines
+def test_too_many_at_once_is_a_sentence(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store(postgres_url(pg_url))) as store, ExitStack() as held:
+        monkeypatch.setattr(store.engine.pool, "_timeout", 0.1)
+        for _ in range(25):
+            held.enter_context(store.read())
+        with pytest.raises(StoreBusy, match="too many wait for a connection"), store.read():
+            pass
 
 
 @pytest.mark.engines
