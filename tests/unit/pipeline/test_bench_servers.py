@@ -7,14 +7,14 @@ import socket
 from pathlib import Path
 
 from pipeline.bench_servers import Meter, server_pids
-from pipeline.settings import Settings
+from pipeline.settings import load_settings
 
 
 def test_a_server_is_the_process_that_listens_at_its_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        settings = Settings(
-            home=tmp_path,
+        settings = load_settings(
+            tmp_path,
             profile="distributed",
             kafka_servers=(f"127.0.0.1:{port}",),
             elastic_urls=("http://127.0.0.1:9",),
