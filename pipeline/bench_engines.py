@@ -44,7 +44,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.supervisor import Supervisor, part_command
 
 INDEXED = 200_000  # posts behind the board's questions
-CHAIN = 20_000  # posts through the whole chain
+CHAIN = 40_000  # posts through the whole chain
 PER_S = 300  # posts a second while alerts are timed
 SECONDS = 40
 HELPING = 30  # posts handed in at a time
@@ -52,8 +52,8 @@ PAGE_FACETS: tuple[Facet, ...] = ("kind", "sentiment", "rumour")  # of the searc
 
 
 def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, Any]]:
-    """One row per measure. ``n``: posts behind the board's questions (0 = 200,000); a tenth of it
-    goes through the chain. ``settings``: of servers that run; None starts three and ends them.
+    """One row per measure. ``n``: posts behind the board's questions (0 = 200,000); a fifth of it,
+    at most 40,000, goes through the chain. ``settings``: of servers that run; None starts three and ends them.
     Raises: SettingsError when the settings name no servers; EngineDown."""
     if settings is None:
         home = Path("var/bench-engines")
@@ -66,7 +66,7 @@ def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, A
             " its own, as `make bench-engines` does"
         )
     indexed = n or INDEXED
-    through = min(CHAIN, max(1_000, indexed // 10))
+    through = min(CHAIN, max(1_000, indexed // 5))
     with tempfile.TemporaryDirectory(prefix="tingfeng-bench-") as folder:
         app = build(load_settings(Path(folder)))
         try:
