@@ -53,8 +53,8 @@ PAGE_FACETS: tuple[Facet, ...] = ("kind", "sentiment", "rumour")  # of the searc
 
 def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, Any]]:
     """One row per measure. ``n``: posts behind the board's questions (0 = 200,000); a fifth of it,
-    at most 40,000, goes through the chain. ``settings``: of servers that run; None starts three and ends them.
-    Raises: SettingsError when the settings name no servers; EngineDown."""
+    at most 40,000, goes through the chain. ``settings``: of servers that run; None starts three
+    and ends them. Raises: SettingsError when the settings name no servers; EngineDown."""
     if settings is None:
         home = Path("var/bench-engines")
         with own_servers(home) as own:
