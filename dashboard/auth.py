@@ -177,8 +177,7 @@ class Auth:
             users.close_session(tx, sid)
 
     def _change(self, actor: Actor, old: str, new: str) -> None:
-        with self.desk.store.begin(self.desk.now()) as tx:
-            users.change_password(tx, actor, old, new)
+        users.change_password(self.desk.store, self.desk.now(), actor, old, new)
 
     def _form(
         self,

@@ -288,18 +288,25 @@ def _note_refusal(tx: Tx, user: Row | None, origin: str, why: str) -> None:
     tx.audit(who, "login", "user", user["id"] if user else "-", None, {"ok": False, "why": why})
 
 
-def change_password(tx: Tx, actor: Actor, old: str, new: str) -> None:
-    """One's own password; all of one's sessions end. Raises: NotAllowed, MissingFields."""
-    user = load(tx.conn, t.users, actor.user_id, "用户")
-    if not _fits(user["password_hash"], old):
+def change_password(store: Store, now: datetime, actor: Actor, old: str, new: str) -> None:
+    """One's own password; all of one's sessions end. Hashed outside the transaction, as in
+    ``authenticate``. Raises: NotAllowed, MissingFields."""
+    with store.read() as conn:
+        kept = load(conn, t.users, actor.user_id, "用户")
+    if not _fits(kept["password_hash"], old):
         raise NotAllowed("原密码不正确")
-    check_password(new, user["name"])
+    check_password(new, kept["name"])
     if new == old:
         raise MissingFields({"password": "与原密码不同的新密码"})
-    change(tx, t.users, user, password_hash=_hasher().hash(new), must_change=False)
-    tx.conn.execute(delete(t.sessions).where(t.sessions.c.user_id == user["id"]))
-    act = _act("change_password", "password_changed", user, f"{user['name']}修改密码")
-    record(tx, actor, act)
+    new_hash = _hasher().hash(new)
+    with store.begin(now) as tx:
+        user = load(tx.conn, t.users, actor.user_id, "用户")
+        if user["password_hash"] != kept["password_hash"]:
+            raise NotAllowed("原密码不正确")  # changed meanwhile
+        change(tx, t.users, user, password_hash=new_hash, must_change=False)
+        tx.conn.execute(delete(t.sessions).where(t.sessions.c.user_id == user["id"]))
+        act = _act("change_password", "password_changed", user, f"{user['name']}修改密码")
+        record(tx, actor, act)
 
 
 # ---- sessions -----------------------------------------------------------------------------

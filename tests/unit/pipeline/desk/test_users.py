@@ -144,7 +144,7 @@ def test_a_weak_password_is_refused(world: World, new: str) -> None:
     user = world.one(t.users, name="chen")
     me = Actor(user["id"], "chen", Role.DUTY)
     with pytest.raises(MissingFields):
-        world.do(users.change_password, me, password, new)
+        users.change_password(world.store, world.now, me, password, new)
 
 
 def test_a_new_password_ends_the_sessions_and_the_duty_to_change(world: World) -> None:
@@ -153,8 +153,8 @@ def test_a_new_password_ends_the_sessions_and_the_duty_to_change(world: World) -
     me = Actor(user["id"], "chen", Role.DUTY)
     sid = world.tx(lambda tx: users.open_session(tx, user["id"]))
     with pytest.raises(NotAllowed, match="原密码"):
-        world.do(users.change_password, me, "wrong", "Typhoon-2026")
-    world.do(users.change_password, me, password, "Typhoon-2026")
+        users.change_password(world.store, world.now, me, "wrong", "Typhoon-2026")
+    users.change_password(world.store, world.now, me, password, "Typhoon-2026")
     with world.store.read() as conn:
         assert users.session_actor(conn, sid, world.now) is None
     assert world.one(t.users, name="chen")["must_change"] is False
