@@ -45,6 +45,7 @@ from pipeline.supervisor import Supervisor, part_command
 
 INDEXED = 200_000  # posts behind the board's questions
 CHAIN = 40_000  # posts through the whole chain
+WARM = 60_000  # before them: until about there the Java servers compile what they do often
 PER_S = 300  # posts a second while alerts are timed
 SECONDS = 40
 HELPING = 30  # posts handed in at a time
@@ -74,12 +75,12 @@ def bench_engines(settings: Settings | None, n: int = 0) -> Iterator[dict[str, A
         finally:
             app.close()
     yield {"what": "chain, embedded", "n": through, **embedded, "cores": os.cpu_count(), **here()}
-    # first, so that the servers have compiled what they do often
+    # first, so that the servers are no longer cold when the chain is measured
     with _servers(settings) as app:
         yield {"what": "index and board", **ask_all(app.index, indexed, _questions)}
     for workers in (1, 2):
         with _servers(settings, workers) as app:
-            found = chain(app, through, annotators=workers, warm=through)
+            found = chain(app, through, annotators=workers, warm=min(WARM, 2 * through))
             share = found["whole_chain_in_parts_per_s"] / embedded["whole_chain_in_parts_per_s"]
             yield {
                 "what": f"chain, servers, annotate workers: {workers}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -27,13 +28,17 @@ def own_servers(home: Path) -> Iterator[Settings]:
     """Settings of three new servers that end with the block. Their data are below ``home``.
 
     They compile for speed, as in service; the servers of the tests compile to start quickly.
-    Raises: SettingsError without a checkout, java, mvn or PostgreSQL.
+    Raises: SettingsError without a checkout, java, mvn or PostgreSQL, or when a port is taken.
     """
     if not SCRIPT.exists():
         raise SettingsError(
             "bench engines starts its servers by scripts/engines.py of a checkout; or name a folder"
             " whose tingfeng.toml names the three servers: --config DIR"
         )
+    for engine, port in PORTS.items():
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise SettingsError(f"port {port}, where {engine} would listen, is taken; free it")
     base = home.resolve() / "engines"
     try:
         for engine in PORTS:
