@@ -244,6 +244,7 @@ def test_the_keyboard_walks_the_list_and_stays_out_of_forms(served: tuple[int, P
         page.get_by_text("待处理").wait_for()
 
         def step(key: str) -> str:
+            page.locator('[data-test-script-state="notRunning"]').wait_for()
             before = page.url
             page.keyboard.press(key)
             page.wait_for_url(lambda url: url != before)
