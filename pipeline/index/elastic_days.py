@@ -129,8 +129,8 @@ class Days:
             self._server.write(
                 client.cluster.health,
                 index=index,
-                wait_for_status="yellow",  # a new index is called so before it has started
-                wait_for_no_initializing_shards=True,
+                wait_for_status="yellow",
+                wait_for_active_shards="1",  # a new index is called yellow before it has started
                 timeout=self._server.patience,
             )
         self._server.write(client.indices.put_alias, index=index, name=self.alias)

@@ -17,7 +17,7 @@ from pipeline.errors import BadMessage, EngineDown
 from pipeline.index.base import Kept
 from pipeline.index.elastic_days import Days
 from pipeline.index.elastic_docs import Stored
-from pipeline.index.elastic_server import Server
+from pipeline.index.elastic_server import STARTING_S, Server
 
 Line = tuple[str, dict[str, Any], dict[str, Any] | None]
 """Of a bulk request: post id, action, document."""
@@ -154,14 +154,15 @@ class Writer:
 
     def _by_place(self, places: dict[str, str]) -> dict[str, Stored]:
         docs = [{"_index": index, "_id": id_} for id_, index in places.items()]
-        found: dict[str, Stored] = {}
-        for doc in self._server.call(self._server.client.mget, docs=docs)["docs"]:
-            if doc.get("found"):
-                found[doc["_id"]] = Stored.read(doc)
-            elif doc.get("error", {}).get("type", GONE) != GONE:
-                reason = doc["error"]["type"]  # the post may be there all the same
-                raise EngineDown(f"Elasticsearch cannot read {doc['_index']} now ({reason})")
-        return found
+        for nap in STARTING_S:
+            answer = self._server.call(self._server.client.mget, docs=docs)["docs"]
+            failed = {doc["error"]["type"] for doc in answer if "error" in doc} - {GONE}
+            if not failed:
+                break
+            time.sleep(nap)  # a post may be there although its shard has not started
+        else:
+            raise EngineDown(f"Elasticsearch cannot read posts now ({failed.pop()})")
+        return {doc["_id"]: Stored.read(doc) for doc in answer if doc.get("found")}
 
     def _write(self, writes: dict[str, Stored]) -> list[str]:
         """Sends documents; returns the ids that somebody else wrote meanwhile."""
