@@ -45,11 +45,8 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev ## prints the figures of docs/benchmarks.md
 	$(BIN)/tingfeng bench all
 
-bench-engines: $(VENV)/.dev ## figures of the three servers; N=1000000 for the large index
-	$(BIN)/python scripts/engines.py start all --keep
-	@mkdir -p var/bench-engines
-	@$(BIN)/python scripts/engines.py settings > var/bench-engines/tingfeng.toml
-	$(BIN)/tingfeng bench engines --config var/bench-engines --n $(or $(N),0) --json
+bench-engines: $(VENV)/.dev ## figures of its own three servers; N=1000000 for the large index
+	$(BIN)/tingfeng bench engines --n $(or $(N),0) --json
 
 screenshot: $(VENV)/.dev ## plays the drill and takes the README's picture
 	$(BIN)/python docs/take_screenshot.py

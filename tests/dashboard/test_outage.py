@@ -251,7 +251,11 @@ def test_the_gate_says_what_is_down_since_when_and_opens_again(
 ) -> None:
     for path in ("/", "/cases"):
         status, page = asked(path)
-        assert status == 503 and "数据库 11-24 16:10 起无应答" in page and 'http-equiv="refresh"' in page
+        assert (
+            status == 503
+            and "数据库 11-24 16:10 起无应答" in page
+            and 'http-equiv="refresh"' in page
+        )
         assert "127.0.0.1" not in page, "who has not logged in learns no address"
     assert asked("/_stcore/health") == (503, "数据库无应答，恢复后自动可用")
     assert asked("/_stcore/stream", "websocket") == (1008, "websocket.close")
