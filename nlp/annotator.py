@@ -7,11 +7,9 @@ or of a claim; an irrelevant text costs the kernel and its words.
 
 from __future__ import annotations
 
-import gc
 import threading
 import warnings as python_warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from nlp import weights as model_file
 from nlp.claims import ClaimIndex, KnownClaim, Thresholds, load_library
 from nlp.cues import find_cues
+from nlp.garbage import uncollected
 from nlp.heads import HEAD, HEADS, SPANS, best_scores, chosen_labels, probabilities
 from nlp.lexicon import hazard_pairs, hazards_in
 from nlp.pairs import PairTable
@@ -134,7 +133,7 @@ class Annotator:
         are past their time and for claims; ``reasons``: also the words that weighed.
         """
         done: list[Annotation] = []
-        with _uncollected():
+        with uncollected():
             for start in range(0, len(texts), BATCH):
                 part = slice(start, start + BATCH)
                 done += self._annotate_batch(
@@ -243,20 +242,6 @@ def own_levels(card: Mapping[str, Any]) -> dict[str, float]:
         "irrelevant": float(given["irrelevant"]),
         **{f"unsure.{name}": float(given["unsure"][name]) for name in _NAMES},
     }
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection while a batch becomes objects: they hold no cycles, and collecting
-    in between cost a sixth of the time."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _fastest_kernel(weights: model_file.Weights) -> tuple[Any, Any]:

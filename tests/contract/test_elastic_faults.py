@@ -26,6 +26,7 @@ from pipeline.worker import Worker
 from scripts.engines import Engine
 from tests.engines import OwnEngine
 from tests.fakes import NIGHT, annotated
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.engines
 
@@ -61,15 +62,6 @@ def posts(day: int, count: int = 100) -> list[AnnotatedPost]:
     return [
         annotated(1000 * (day + 2) + n, post_changes={"published_at": at}) for n in range(count)
     ]
-
-
-def until(test: Callable[[], object], what: str) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not test():
-        assert time.monotonic() - began < LIMIT_S, what
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 class Ballast:
@@ -160,18 +152,18 @@ def test_a_full_disk_holds_posts_back_and_loses_none(server: Engine, bus: Sqlite
     thread.start()
     try:
         publish([*posts(-2), *posts(0), *posts(1)])
-        until(is_idle, "the first posts are indexed")
+        wait_for(is_idle, "the first posts are indexed")
         index.refresh()
 
         ballast.leave(20 << 20)
         client = index._server.client
-        until(
+        wait_for(
             lambda: "read_only_allow_delete" in str(client.indices.get_settings(index="full-*")),
             "the server takes only deletes",
         )
         publish(posts(1, 150))  # fifty new ones, in a day that there is
         publish(posts(2))  # and a day that there is not yet
-        said_s = until(lambda: now_said[0], "the part says why it waits")
+        said_s = wait_for(lambda: now_said[0], "the part says why it waits")
         assert index.count(Query()) == 300
         assert [h.item for h in index.search(Query(limit=1))] == [posts(1)[-1]]
         assert index.facets(Query(), "kind") == {"talk": 300}
@@ -188,8 +180,8 @@ def test_a_full_disk_holds_posts_back_and_loses_none(server: Engine, bus: Sqlite
         assert index.count(Query()) == 200, "searches go on"
 
         ballast.go()
-        again_s = until(is_idle, "it goes on by itself")
-        until(lambda: not index.refresh() and index.count(Query()) >= 350, "all are there")
+        again_s = wait_for(is_idle, "it goes on by itself")
+        wait_for(lambda: not index.refresh() and index.count(Query()) >= 350, "all are there")
     finally:
         stop.set()
         thread.join(30)

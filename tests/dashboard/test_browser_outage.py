@@ -6,7 +6,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from tests.dashboard import seed
 from tests.dashboard.test_login import CHROMIUM, ask
 from tests.distributed import Servers, settings_lines, three_servers
 from tests.engines import OwnEngine, free_port, unique
+from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.engines,
@@ -75,7 +76,7 @@ def parts(product: App) -> Iterator[Supervisor]:
 def page(product: App, parts: Supervisor) -> Iterator[Page]:
     """The board, open before an officer."""
     port = product.settings.port
-    wait_for(lambda: is_up(port), 60, "the board is up")
+    wait_for(lambda: is_up(port), "the board is up", 60)
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
@@ -93,15 +94,6 @@ def is_up(port: int) -> bool:
         return ask(port, "GET", "/healthz").status == 200
     except OSError:
         return False
-
-
-def wait_for(test: Callable[[], bool], limit_s: float, what: str) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not test():
-        assert time.monotonic() - began < limit_s, f"not within {limit_s} s: {what}"
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def top_line(page: Page) -> str:
@@ -156,10 +148,10 @@ def open_case(page: Page, app: App) -> None:
 def killed(victim: str, servers: Servers, page: Page) -> Iterator[None]:
     """SIGKILL, which the board says soon; afterwards started again, which it notices too."""
     servers[victim].kill()
-    wait_for(lambda: is_said(page, victim), SAID_S, f"the board says that {victim} is away")
+    wait_for(lambda: is_said(page, victim), f"the board says that {victim} is away", SAID_S)
     yield
     servers[victim].start(keep=True)
-    wait_for(lambda: is_well(page), GONE_S, f"the board takes {victim} back")
+    wait_for(lambda: is_well(page), f"the board takes {victim} back", GONE_S)
 
 
 @contextmanager
@@ -167,11 +159,11 @@ def frozen(victim: str, servers: Servers, page: Page) -> Iterator[None]:
     """SIGSTOP: connections stay open and nothing answers."""
     servers[victim].freeze()
     try:
-        wait_for(lambda: is_said(page, victim), SAID_S, f"the board says that {victim} hangs")
+        wait_for(lambda: is_said(page, victim), f"the board says that {victim} hangs", SAID_S)
         yield
     finally:
         servers[victim].thaw()
-    wait_for(lambda: not is_said(page, victim), GONE_S, f"the board takes {victim} back")
+    wait_for(lambda: not is_said(page, victim), f"the board takes {victim} back", GONE_S)
 
 
 def test_without_the_index_an_alert_is_claimed(servers: Servers, page: Page, product: App) -> None:
@@ -214,4 +206,4 @@ def test_servers_that_hang_hold_up_no_page(servers: Servers, page: Page) -> None
 def test_a_database_that_hangs_is_said(servers: Servers, page: Page) -> None:
     with frozen("pg", servers, page):
         pass
-    wait_for(lambda: is_well(page), GONE_S, "the page is back")
+    wait_for(lambda: is_well(page), "the page is back", GONE_S)

@@ -48,6 +48,7 @@ from tests.flow.test_killed import (
     prepare,
     running,
 )
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -276,16 +277,6 @@ def parts_at_work(app: App, since: datetime) -> bool:
         rows = conn.execute(select(h.part).where(h.at > since, h.note == "")).scalars().all()
         return set(rows) >= set(PARTS)
     return False
-
-
-def wait_for(test: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not test():
-        if time.monotonic() - began > limit_s:
-            pytest.fail(f"not within {limit_s} s: {what}")
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def is_said(desk: Desk, victim: str) -> bool:

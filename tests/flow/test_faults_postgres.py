@@ -45,6 +45,7 @@ from tests.engines import OwnEngine, free_port, unique
 from tests.flow.annotated import night
 from tests.flow.test_killed import alert_row, prepare
 from tests.slow_line import slow_line
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -217,16 +218,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         found = told(app)
     assert len(found["joined"]) > 100 and len(found["cases"]) == ALERTS and found["alerts told"]
     return found
-
-
-def wait_for(test: Callable[[], bool], what: str, limit_s: float) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not test():
-        if time.monotonic() - began > limit_s:
-            pytest.fail(f"not within {limit_s} s: {what}")
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 def beats_on(app: App, since: datetime) -> bool:
