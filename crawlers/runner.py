@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import cast
 
 import structlog
+from scrapy import signals
 from scrapy.crawler import AsyncCrawlerRunner, Crawler
 from scrapy.settings import Settings
 
@@ -185,10 +186,14 @@ class Crawl:
             await _pause(stop, period * (10 if run.refused and self.speed == 1 else 1))
 
     async def stop(self) -> None:
-        """Let running visits end and hand over what they hold."""
+        """Let running visits end and hand over what they hold; those that hang are cut off."""
         self._stopping = True
+        running = set(self._runner.crawlers)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._runner.stop(), GRACE_S)
+        for crawler in running & self._runner.crawlers:
+            # their engines wait for ever; what closes with an engine is told by hand
+            await crawler.signals.send_catch_log_async(signals.engine_stopped)
 
 
 async def crawl_forever(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from crawlers.runner import crawl_forever, crawl_once
 from crawlers.sources import Source
@@ -57,6 +58,8 @@ def test_a_hanging_source_holds_up_neither_the_others_nor_the_end() -> None:
     asyncio.run(run())
     assert [post.native_id for post in desk.posts] == ["1"]
     assert all(run.source == "good" for run in desk.runs)
+    left = [o for o in gc.get_objects() if isinstance(o, ClientSession) and not o.closed]
+    assert not left, "what was cut off has closed its connections"
 
 
 def test_switched_off_sources_are_left_alone() -> None:
