@@ -80,7 +80,6 @@ class KafkaBus:
             if len(row.key) > MAX_KEY:
                 raise BadMessage(f"{topic}: a key of {len(row.key)} bytes is too large")
         if rows:
-            self._cluster.partitions(topic)
             self._publisher.send(topic, rows)
 
     def consumer(self, group: str, topics: Sequence[str]) -> Member:

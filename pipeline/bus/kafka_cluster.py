@@ -34,10 +34,9 @@ _PASSING = (
     kafka_errors.NotCoordinatorError,
     kafka_errors.NotLeaderForPartitionError,
     kafka_errors.UnknownTopicOrPartitionError,  # just made, not yet known to every broker
+    kafka_errors.KafkaConnectionError,
     kafka_errors.InvalidReplicationFactorError,  # a broker that stood still is not yet back
 )
-
-_ALONE = (kafka_errors.UnknownBrokerIdError, kafka_errors.KafkaConnectionError, *_TIME_IS_UP)
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -185,8 +184,8 @@ class Cluster:
                 admin = self._connected_admin()
                 try:
                     return question(admin)
-                except _ALONE:
-                    # for ever it asks the broker that it once knew, also when that is gone
+                except kafka_errors.UnknownBrokerIdError:
+                    # for ever it asks the controller that it once knew, also when that is gone
                     self._discard(admin)
                     if time.monotonic() > until:
                         raise

@@ -108,7 +108,6 @@ class DeadLetters:
             self._cluster.forget_before(part, first)
 
     def _write(self, key: bytes, value: bytes, headers: dict[str, str]) -> None:
-        self._cluster.partitions(DEAD.name)
         raw = [(name, text.encode("utf-8", "replace")) for name, text in headers.items()]
         self._publisher.send(DEAD.name, [Row(key, value, raw)])
 

@@ -8,10 +8,9 @@ the table; on SQLite both are one prepared statement. What is written is the sam
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlalchemy.types import JSON
 
+from pipeline.store.door import to_json
 from pipeline.store.tables import Utc
 
 Row = Mapping[str, Any]
@@ -33,7 +33,6 @@ _POSTGRES_TYPES: tuple[tuple[type, str], ...] = (
     (Float, "float8"),
     (LargeBinary, "bytea"),
 )
-_to_text = partial(json.dumps, ensure_ascii=False)  # as SQLAlchemy writes a JSON column
 _encode = msgspec.json.Encoder().encode
 
 
@@ -134,7 +133,7 @@ def _defaults(table: Table, given: tuple[str, ...]) -> dict[str, Any]:
 def _bind(column: Column[Any], dialect: str) -> Bind | None:
     """How one value goes to the driver; None: as it is."""
     if isinstance(column.type, JSON):
-        return _to_text
+        return to_json
     if isinstance(column.type, Utc):
         return _sqlite_time if dialect == "sqlite" else _aware
     return None

@@ -144,9 +144,7 @@ class Tx:
             "origin": actor.origin,
             "prev_hash": last.hash if last else GENESIS,
         }
-        to_json(
-            [act, row["object_id"], row["before"], row["after"]]
-        )  # half a character has no hash
+        to_json([act, row["object_id"], row["before"], row["after"]])  # odd text has no hash
         row["hash"] = audit_hash(row)
         self.conn.execute(insert(t.audit), row)
 
@@ -252,17 +250,23 @@ def _engine_errors(url: str) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        name = url.rpartition("/")[2]
-        raise StoreBusy(AWAY, name=name, detail="too many wait for a connection") from error
+        raise StoreBusy(
+            AWAY, name=_name_of(url), detail="too many wait for a connection"
+        ) from error
     except StatementError as error:
         if isinstance(error.orig, TingfengError):
             raise error.orig from None
         if not isinstance(error, DBAPIError):
             raise
-        said = _translate(error, Path(make_url(url).database or "").name)
+        said = _translate(error, _name_of(url))
         if said is None:
             raise  # our own mistake, not the engine's
         raise said from error
+
+
+def _name_of(url: str) -> str:
+    """The database's name alone: an address may hold a password."""
+    return Path(make_url(url).database or "").name
 
 
 # what PostgreSQL says when it does not let us in, in English and in Chinese

@@ -15,6 +15,7 @@ from pipeline.bus.base import Message, Record
 from pipeline.bus.topics import POSTS_RAW
 from pipeline.errors import EngineDown, NotNow
 from tests.engines import unique
+from tests.waiting import until
 
 pytest.importorskip("kafka")
 from pipeline.bus.kafka import KafkaBus
@@ -42,15 +43,6 @@ def opened(servers: str) -> Iterator[Open]:
         bus.close()
     left = until(lambda: not (set(threading.enumerate()) - before), 10)
     assert left, f"threads stay after close: {set(threading.enumerate()) - before}"
-
-
-def until(test: Callable[[], bool], limit: float = LIMIT_S) -> bool:
-    end = time.monotonic() + limit
-    while not test():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def records(count: int, start: int = 0, size: int = 0) -> list[Record]:

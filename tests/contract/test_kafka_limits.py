@@ -15,9 +15,10 @@ from pipeline.bus.base import Consumer, Message, Record
 from pipeline.bus.topics import ALERTS
 from pipeline.errors import EngineDown
 from scripts.servers.engine import Engine
-from tests.contract.kafka_rig import RAW, Open, Pump, opened, records, until
+from tests.contract.kafka_rig import RAW, Open, Pump, opened, records
 from tests.engines import OwnEngine, free_port
 from tests.slow_line import SlowLine, slow_line
+from tests.waiting import until
 
 pytestmark = pytest.mark.engines
 

@@ -20,9 +20,10 @@ from pipeline.bus.base import DeadLetter, Message
 from pipeline.commands import doctor
 from pipeline.errors import EngineDown
 from pipeline.settings import load_settings
-from tests.contract.kafka_rig import LIMIT_S, RAW, opened, receive, records, until
+from tests.contract.kafka_rig import LIMIT_S, RAW, opened, receive, records
 from tests.engines import OwnEngine, free_port, unique
 from tests.keys import STORE_WORD, make_keys
+from tests.waiting import until
 
 kafka = pytest.importorskip("kafka")
 from kafka.admin import (  # noqa: E402

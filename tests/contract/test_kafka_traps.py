@@ -37,8 +37,8 @@ from tests.contract.kafka_rig import (  # noqa: E402
     opened,
     receive,
     records,
-    until,
 )
+from tests.waiting import until  # noqa: E402
 
 pytestmark = pytest.mark.engines
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pipeline.settings import load_settings
 from pipeline.store import tables as t
 from pipeline.supervisor import Supervisor, part_command
 from tests.dashboard import seed
-from tests.dashboard.test_login import CHROMIUM, ask
+from tests.dashboard.test_login import CHROMIUM, ask, new_page, open_board
 from tests.distributed import Servers, settings_lines, three_servers
 from tests.engines import OwnEngine, free_port, unique
 from tests.waiting import wait_for
@@ -78,15 +77,10 @@ def page(product: App, parts: Supervisor) -> Iterator[Page]:
     port = product.settings.port
     wait_for(lambda: is_up(port), "the board is up", 60)
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.fill("input[name=name]", "李值班")
-        page.fill("input[name=password]", seed.PASSWORD)
-        page.click("button")
+        page = new_page(p)
+        open_board(page, port, "李值班")
         page.locator(".tl").wait_for()
         yield page
-        browser.close()
 
 
 def is_up(port: int) -> bool:

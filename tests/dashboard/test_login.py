@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
+from playwright.sync_api import Page, Playwright, sync_playwright
 from sqlalchemy import select, update
 
 from pipeline.clock import WallClock
@@ -68,6 +69,20 @@ def ask(
         sent["Content-Type"] = "application/x-www-form-urlencoded"
     conn.request(method, quote(path, safe="/?=&%"), body, sent)
     return conn.getresponse()
+
+
+def new_page(p: Playwright) -> Page:
+    """A page of a real browser, which ends with ``p``."""
+    browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
+    return browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+
+
+def open_board(page: Page, port: int, name: str) -> None:
+    """The board, opened by somebody of the seeded night."""
+    page.goto(f"http://127.0.0.1:{port}/")
+    page.fill("input[name=name]", name)
+    page.fill("input[name=password]", seed.PASSWORD)
+    page.click("button")
 
 
 def form_token(port: int, path: str = "/login", cookies: str = "") -> tuple[str, str]:
@@ -192,19 +207,13 @@ def test_the_portal_needs_no_login(served: tuple[int, Parts]) -> None:
 @pytest.mark.skipif(not CHROMIUM, reason="NO CHROMIUM: the browser test did not run")
 def test_an_officer_in_a_browser(served: tuple[int, Parts]) -> None:
     """Login, claim the rumour, open a case; half-typed text survives the live refresh."""
-    from playwright.sync_api import sync_playwright
-
     port, parts = served
     dam = seed.fp("dam")
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+        page = new_page(p)
         hosts: set[str] = set()
         page.on("request", lambda r: hosts.add(r.url.split("/")[2]) if "//" in r.url else None)
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.fill("input[name=name]", "李值班")
-        page.fill("input[name=password]", seed.PASSWORD)
-        page.click("button")
+        open_board(page, port, "李值班")
         page.locator(f".st-key-act_alert_{dam} button").click()
         page.locator(f".st-key-act_alert_{dam} button", has_text="立单").wait_for()
         with parts.store.read() as conn:
@@ -221,26 +230,19 @@ def test_an_officer_in_a_browser(served: tuple[int, Parts]) -> None:
         )
         page.wait_for_timeout(6000)  # clocks and timeline refresh every 5 s
         assert box.input_value() == "涉及水库安全，正在核"
-        browser.close()
     assert {h.split(":")[0] for h in hosts} == {"127.0.0.1"}
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="NO CHROMIUM: the browser test did not run")
 def test_the_keyboard_walks_the_list_and_stays_out_of_forms(served: tuple[int, Parts]) -> None:
     """J and K choose a row, A does what its main button does; what is typed is only text."""
-    from playwright.sync_api import sync_playwright
-
     port, parts = served
     with parts.store.read() as conn:
         fresh = select(t.alerts.c.fingerprint).where(t.alerts.c.state == "new")
         waiting = set(conn.execute(fresh).scalars())
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.fill("input[name=name]", "周值班")
-        page.fill("input[name=password]", seed.PASSWORD)
-        page.click("button")
+        page = new_page(p)
+        open_board(page, port, "周值班")
         page.get_by_text("待处理").wait_for()
 
         def step(key: str) -> str:
@@ -261,7 +263,6 @@ def test_the_keyboard_walks_the_list_and_stays_out_of_forms(served: tuple[int, P
         page.mouse.click(5, 990)
         page.keyboard.press("a")
         page.locator(f".st-key-act_alert_{chosen} button", has_text="立单").wait_for()
-        browser.close()
     with parts.store.read() as conn:
         query = select(t.alerts.c.claimed_by).where(t.alerts.c.fingerprint == chosen)
         assert conn.execute(query).scalar_one() == "周值班"

@@ -35,6 +35,7 @@ from pipeline.store import tables as t
 from pipeline.store.sql import Store, postgres_url, sqlite_url
 from tests.engines import OwnEngine, unique
 from tests.fakes import HandClock
+from tests.waiting import until
 
 TOPICS = (ALERTS, DESK_FACTS)
 KEYS = 12
@@ -98,15 +99,6 @@ def read_once(bus: Bus) -> tuple[dict[tuple[str, str], list[str]], int]:
     return got, repeats
 
 
-def until(test: Callable[[], bool]) -> bool:
-    end = time.monotonic() + LIMIT_S
-    while not test():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @contextmanager
 def relaying(relay: Relay) -> Iterator[list[str]]:
     """The relay at work, as in the part ``desk``; what it complained of."""
@@ -151,7 +143,7 @@ def test_an_hour_without_kafka_loses_and_doubles_nothing(
             broker.kill()  # with messages on their way
             gone_at = clock.now()
             desk.act(1)
-            assert until(lambda: bool(said))
+            assert until(lambda: bool(said), LIMIT_S)
             before = psutil.Process().memory_info().rss
             for _ in range(60):
                 clock.move(minutes=1)
@@ -161,7 +153,7 @@ def test_an_hour_without_kafka_loses_and_doubles_nothing(
             piled_up, tries, age = desk.waiting(), len(said), desk.oldest_age_s()
             broker.start(keep=True)
             back = time.monotonic()
-            assert until(lambda: not desk.waiting())
+            assert until(lambda: not desk.waiting(), LIMIT_S)
             took = time.monotonic() - back
         bus.close()
         bus = KafkaBus([broker.address])
@@ -202,8 +194,8 @@ def test_the_clocks_do_not_wait_with_a_bus_that_is_away(
         patch.setattr("pipeline.stages.sweep.sweep", watched)
         part = threading.Thread(target=desk_part, args=(app, stop))
         part.start()
-        assert until(lambda: len(swept) > 5)
-        assert until(lambda: "does not answer" in note_of(app.store, "desk"))
+        assert until(lambda: len(swept) > 5, LIMIT_S)
+        assert until(lambda: "does not answer" in note_of(app.store, "desk"), LIMIT_S)
         stop.set()
         part.join(LIMIT_S)
     app.close()
