@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ import pytest
 
 from scripts.engines import ENGINES
 from scripts.servers.engine import Engine
+from tests.disks import mount, unmount
 
 OwnEngine = Callable[..., Engine]
 
@@ -67,7 +67,7 @@ def own_engine() -> Iterator[OwnEngine]:
         base = Path(tempfile.mkdtemp(prefix="engines-"))
         base.chmod(0o755)
         if disk:
-            _mount(base, disk)
+            mount(base, disk)
             disks.append(base)
         engine = ENGINES[name](base, **{"port": free_port(), **options})
         made.append(engine)
@@ -82,18 +82,9 @@ def own_engine() -> Iterator[OwnEngine]:
         else:
             engine.kill()
     for disk in disks:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        unmount(disk)
     for engine in made:
         shutil.rmtree(engine.base, ignore_errors=True)
-
-
-def _mount(folder: Path, size: str) -> None:
-    """A file system in memory of ``size`` (``300m``) at ``folder``."""
-    options = f"size={size},mode=0755"
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a disk of its own needs the right to mount: {done.stderr.strip()}")
 
 
 def free_port(span: int = 130) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from pipeline.index.late import late_index
 from pipeline.stages.index import STAGE, IndexPosts
 from pipeline.worker import Worker
 from scripts.engines import Engine
+from tests.disks import Ballast
 from tests.engines import OwnEngine
 from tests.fakes import NIGHT, annotated
 from tests.waiting import wait_for
@@ -62,30 +62,6 @@ def posts(day: int, count: int = 100) -> list[AnnotatedPost]:
     return [
         annotated(1000 * (day + 2) + n, post_changes={"published_at": at}) for n in range(count)
     ]
-
-
-class Ballast:
-    """A file that takes a disk's space."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "ballast"
-
-    def leave(self, bytes_: int) -> None:
-        """Grow until so much is free, as far as that goes."""
-        with self._file.open("ab") as file:
-            try:
-                while True:
-                    disk = os.statvfs(self._file)
-                    more = disk.f_bavail * disk.f_frsize - bytes_
-                    if more <= 0:
-                        return
-                    file.write(bytes(min(more, 1 << 20)))
-                    file.flush()
-            except OSError:  # nothing is left
-                return
-
-    def go(self) -> None:
-        self._file.unlink()
 
 
 def test_a_frozen_server_is_one_line_in_bounded_time(server: Engine) -> None:

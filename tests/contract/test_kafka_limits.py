@@ -16,6 +16,7 @@ from pipeline.bus.topics import ALERTS
 from pipeline.errors import EngineDown
 from scripts.servers.engine import Engine
 from tests.contract.kafka_rig import RAW, Open, Pump, opened, records
+from tests.disks import Ballast
 from tests.engines import OwnEngine, free_port
 from tests.slow_line import SlowLine, slow_line
 from tests.waiting import until
@@ -89,16 +90,15 @@ def test_a_full_disk_ends_the_broker_and_loses_nothing_acknowledged(
     bus = make(answer_s=2.0)
     with Pump(bus) as pump:
         assert until(lambda: pump.acknowledged >= 100)
-        ballast = broker.base / "ballast"
-        disk = os.statvfs(broker.base)
-        ballast.write_bytes(bytes(max(0, disk.f_bavail * disk.f_frsize - (4 << 20))))
+        ballast = Ballast(broker.base)
+        ballast.leave(4 << 20)
         with pytest.raises(EngineDown):
             while True:
                 bus.publish(ALERTS.name, [Record("noise", os.urandom(500_000))])
         assert until(lambda: broker.pid() is None), "it ends itself"
         assert until(lambda: len(pump.failures) >= 3)
         acknowledged, said = pump.acknowledged, set(pump.failures)
-        ballast.unlink()
+        ballast.go()
         broker.start(keep=True)
         back = time.monotonic()
         assert until(lambda: pump.acknowledged > acknowledged + 100)

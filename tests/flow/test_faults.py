@@ -40,6 +40,7 @@ from pipeline.store import tables as t
 from pipeline.store.sql import Store, sqlite_url
 from pipeline.supervisor import RunLock
 from pipeline.worker import Worker
+from tests.disks import full, mount, unmount
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -79,38 +80,27 @@ def small_disk(tmp_path: Path) -> Any:
     """A file system of 6 MB; skipped loudly where none can be mounted."""
     folder = tmp_path / "small"
     folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    mount(folder, "6m")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        unmount(folder)
 
 
 def test_full_disk_says_so_and_goes_on(small_disk: Path) -> None:
     app = build(Settings(home=small_disk))
     ingest = app.ingest()
     assert ingest.accept(posts(20)).accepted == 20
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-    with pytest.raises(EngineDown, match="the disk is full; free some space"):
-        for round_ in range(50):
-            ingest.accept(posts(100, 1000 + 100 * round_))
-    published = len(list(app.bus.read("posts.raw")))
-    with pytest.raises(StoreBusy, match="磁盘已满"):
-        for _ in range(200):
-            with app.store.begin(NOW) as tx:
-                tx.conn.execute(insert(t.meta), {"key": os.urandom(16).hex(), "value": "x" * 9000})
-    ballast.unlink()
+    with full(small_disk):
+        with pytest.raises(EngineDown, match="the disk is full; free some space"):
+            for round_ in range(50):
+                ingest.accept(posts(100, 1000 + 100 * round_))
+        published = len(list(app.bus.read("posts.raw")))
+        with pytest.raises(StoreBusy, match="磁盘已满"):
+            for _ in range(200):
+                row = {"key": os.urandom(16).hex(), "value": "x" * 9000}
+                with app.store.begin(NOW) as tx:
+                    tx.conn.execute(insert(t.meta), row)
     assert len(list(app.bus.read("posts.raw"))) == published >= 20
     again = ingest.accept(posts(5000, 1000)[: published - 20 + 200])
     assert again.accepted == 200 and again.dead == 0  # what had passed is known, nothing is lost

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from pipeline.store import postgres
 from pipeline.store import tables as t
 from pipeline.store.sql import AWAY, Store, postgres_url, verify_audit
 from scripts.engines import Engine
+from tests.disks import full
 from tests.engines import OwnEngine, free_port, unique
 from tests.flow.annotated import night
 from tests.flow.test_killed import alert_row, prepare
@@ -322,23 +323,6 @@ def test_a_server_that_answers_after_two_seconds_is_slow_and_not_away(
 
 
 # ---- full ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """No byte is left on the disk of that folder."""
-    ballast = folder / "ballast"
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-        except OSError:
-            pass
-    try:
-        yield
-    finally:
-        ballast.unlink()
 
 
 def test_a_full_disk_is_said_and_waited_for(
