@@ -1,4 +1,4 @@
-"""A small disk, and a file that takes its space."""
+"""A small disk: a file that takes its space, and a moment at which it finishes nothing."""
 
 from __future__ import annotations
 
@@ -19,6 +19,39 @@ def mount(folder: Path, size: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a disk of its own needs the right to mount: {done.stderr.strip()}")
+
+
+def mount_image(folder: Path, size: str) -> None:
+    """As ``mount``, a file system that ``hanging`` can freeze."""
+    image = folder.with_suffix(".img")
+    try:
+        for command in (
+            ["truncate", "-s", size, str(image)],
+            ["mkfs.ext4", "-q", str(image)],
+            ["mount", "-o", "loop", str(image), str(folder)],
+        ):
+            subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", "") or str(error)
+        pytest.skip(f"a disk that can hang needs ext4 and the right to mount: {why.strip()}")
+    finally:
+        image.unlink(missing_ok=True)  # what is mounted keeps it
+    try:
+        with hanging(folder):
+            pass
+    except (OSError, subprocess.CalledProcessError) as error:
+        unmount(folder)
+        pytest.skip(f"no disk can be made to hang here: {error}")
+
+
+@contextmanager
+def hanging(folder: Path) -> Iterator[None]:
+    """What is written to the disk of ``folder`` waits, what is read does not."""
+    subprocess.run(["fsfreeze", "--freeze", str(folder)], capture_output=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", str(folder)], check=True)
 
 
 def unmount(folder: Path) -> None:

@@ -23,7 +23,8 @@ import pytest
 
 from scripts.engines import ENGINES
 from scripts.servers.engine import Engine
-from tests.disks import mount, unmount
+from tests.disks import mount, mount_image, unmount
+from tests.far_host import FarHost
 
 OwnEngine = Callable[..., Engine]
 
@@ -56,22 +57,38 @@ def own_engine() -> Iterator[OwnEngine]:
     """Makes servers that only one module uses: ``own_engine("kafka", nodes=3)``, started.
 
     ``disk="300m"`` gives the server a file system of that size for all it writes, which needs the
-    right to mount; without it the test is skipped.
+    right to mount; without it the test is skipped. With ``hangs`` that disk can be made to hang.
+    ``far``: the host that it runs on, instead of this one.
     """
     made: list[Engine] = []
     disks: list[Path] = []
 
-    def make(name: str, *, disk: str = "", **options: Any) -> Engine:
+    def make(
+        name: str,
+        *,
+        disk: str = "",
+        hangs: bool = False,
+        far: FarHost | None = None,
+        **options: Any,
+    ) -> Engine:
         _need(name)
         # not below pytest's own folder: Elasticsearch and PostgreSQL run as other accounts
         base = Path(tempfile.mkdtemp(prefix="engines-"))
         base.chmod(0o755)
         if disk:
-            mount(base, disk)
+            (mount_image if hangs else mount)(base, disk)
+            base.chmod(0o755)
             disks.append(base)
-        engine = ENGINES[name](base, **{"port": free_port(), **options})
+        where: dict[str, Any] = {"port": free_port()}
+        if far is not None:
+            where = {"host": far.address}  # with its usual port: nobody else is there
+        engine = ENGINES[name](base, **where, **options)
         made.append(engine)
-        engine.start()
+        if far is None:
+            engine.start()
+        else:
+            engine.fetch()  # from there no way leads to a registry
+            far.call(engine.start)
         return engine
 
     yield make

@@ -6,6 +6,11 @@ here for longer than ``SILENT_S`` without a byte rings at the server's door: a n
 asks one question. A server that is busy with a long statement, or lets us wait for a lock, answers
 it, and the waiting goes on; one that says nothing within ``ANSWER_S`` is taken for away, the
 connection is given up and the pool makes new ones.
+
+Nor does a server whose disk hangs ever finish, while its door still answers. So who has waited for
+``LONG_S`` asks for a proof by a new connection: a mark in the server's log, safely written. That is
+done at once beside any long statement of ours, which is waited for then; when it is not done within
+``PROOF_S`` the connection is given up, and from then on nobody begins to write before it is.
 """
 
 from __future__ import annotations
@@ -14,24 +19,35 @@ import socket
 import struct
 from collections.abc import Generator
 from contextlib import closing
-from time import monotonic
-from typing import Any, TypeVar
+from time import monotonic, sleep
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 
 from pipeline.errors import StoreRefused
 from pipeline.store.door import to_json
+from pipeline.store.sql import LATE
 
 OLDEST = 13  # major version
 SILENT_S = 3.0
 ANSWER_S = 3.0
+_PAUSE_S, _SOON_S = 0.2, 1.0
 AGAIN_S = 0.5  # nobody rings again so soon at a door that stayed shut
+LONG_S = 20.0
+PROOF_S = 10.0
 CONNECT_S = 20  # a login has four answers: they may take a few seconds each
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+# true: something was written; false: the proof of somebody else is not done yet. So at most one
+# waits for a disk that hangs, and the server is left no queue and no line to write.
+PROOF = (
+    "SELECT CASE WHEN pg_try_advisory_xact_lock(29799)"
+    " THEN pg_logical_emit_message(true, 'tingfeng', '') END IS NOT NULL"
+)
 
 T = TypeVar("T")
 _shut: dict[tuple[str, int], float] = {}  # (host, port) -> when it stayed shut, monotonic seconds
+_stuck: set[tuple[str, int]] = set()  # (host, port) of those whose last proof was not done
 
 
 def postgres_engine(url: str, busy_s: float) -> Engine:
@@ -77,8 +93,12 @@ def postgres_engine(url: str, busy_s: float) -> Engine:
     return engine
 
 
+class GivenUp(psycopg.OperationalError, TimeoutError):
+    """We hung up: what the server makes of the last statement, or made of it, we do not know."""
+
+
 class Watched(psycopg.Connection[Any]):
-    """A connection whose waiting ends when the server is silent."""
+    """A connection whose waiting ends when the server is silent, or does not finish its work."""
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         return super().wait(self._watched(gen), *args, **kwargs)
@@ -86,24 +106,93 @@ class Watched(psycopg.Connection[Any]):
     def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """What psycopg's waiting drives: it comes back every tenth of a second, also for nothing.
 
-        Raises: OperationalError, with the connection closed, when the server is silent.
+        Raises: GivenUp, with the connection closed.
         """
-        heard = monotonic()
+        rung = asked = monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready:
-                    heard = monotonic()
-                elif monotonic() - heard > SILENT_S:
-                    if is_silent(self.info.hostaddr or self.info.host, self.info.port):
-                        self.pgconn.finish()
-                        raise psycopg.OperationalError(_NOBODY)
-                    heard = monotonic()
+                    rung = asked = monotonic()
+                elif monotonic() - rung > SILENT_S:
+                    if is_silent(*_door(self)):
+                        _give_up(self, _NOBODY)
+                    if monotonic() - asked > LONG_S:
+                        if not finishes(self, PROOF_S):
+                            _give_up(self, LATE)
+                        asked = monotonic()
+                    rung = monotonic()
                 wanted = gen.send(ready)
         except StopIteration as end:
             found: T = end.value
             return found
+
+
+class _Proof(psycopg.Connection[Any]):
+    """A connection on which no answer may take longer than ``PROOF_S``."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        return super().wait(self._bounded(gen), *args, **kwargs)
+
+    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        until = monotonic() + PROOF_S
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and monotonic() > until:
+                    _give_up(self, LATE)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+def _give_up(conn: psycopg.Connection[Any], why: str) -> NoReturn:
+    conn.pgconn.finish()
+    raise GivenUp(why)
+
+
+def _door(conn: psycopg.Connection[Any]) -> tuple[str, int]:
+    return conn.info.hostaddr or conn.info.host, conn.info.port
+
+
+def finishes(conn: psycopg.Connection[Any], patience_s: float) -> bool:
+    """False when ``conn``'s server does not do the least thing that must be written.
+
+    ``patience_s``: how long the proof of somebody else may be under way. True also when nobody
+    can say, as when the server takes no more connections.
+    """
+    until = monotonic() + patience_s
+    try:
+        with closing(
+            _Proof.connect(
+                conn.info.dsn,
+                password=conn.info.password,
+                connect_timeout=CONNECT_S,
+                autocommit=True,
+            )
+        ) as proof:
+            while not proof.execute(PROOF).fetchone()[0]:  # type: ignore[index]
+                if monotonic() > until:
+                    raise GivenUp(LATE)
+                sleep(_PAUSE_S)
+    except (GivenUp, psycopg.errors.ConnectionTimeout):
+        _stuck.add(_door(conn))
+        return False
+    except psycopg.Error:
+        return True
+    _stuck.discard(_door(conn))
+    return True
+
+
+def may_write(conn: psycopg.Connection[Any]) -> bool:
+    """False, soon, when the server did not finish its work before and still does not.
+
+    Whoever then waited for the lock of one that is stuck would only leave one more stuck behind.
+    """
+    return _door(conn) not in _stuck or finishes(conn, _SOON_S)
 
 
 _NOBODY = "the server does not answer"

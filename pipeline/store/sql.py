@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
 from sqlalchemy import text as sql
@@ -41,6 +43,11 @@ from pipeline.store.door import guard, refused, to_json
 GENESIS = "0" * 64
 BUSY_S = 30.0
 AWAY = "数据库暂时不可用，请稍后重试"
+STUCK = "数据库迟迟没有完成操作，服务器磁盘可能无响应，请稍后重试"
+UNSURE = (
+    "数据库迟迟没有完成操作，服务器磁盘可能无响应；刚才的操作可能已经保存，恢复后请先查看再办理"
+)
+LATE = "the server does not finish its work; look at its disk"
 WRITERS = 0x7466  # "tf": the advisory lock that makes PostgreSQL's writers queue
 LONGEST_THOUGHT_S = 60  # a writer silent for longer between two statements is frozen: others go on
 _TAKE_PLACE = sql(
@@ -172,6 +179,7 @@ class Store:
         self.url = url
         self.engine = make_engine(url, busy_s)
         postgres = self.engine.dialect.name == "postgresql"
+        self._doubt = threading.local()  # what became of this thread's last unit of work
         self._reading = (
             {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgres else {}
         )
@@ -194,14 +202,35 @@ class Store:
         One writer at a time, on PostgreSQL too: numbers without gaps, one open case per event and
         an audit chain without forks rest on it, and no act waits long on another.
         """
-        with (
-            _engine_errors(self.url),
-            self.engine.connect().execution_options(immediate=True) as conn,
-            conn.begin(),
-        ):
-            if conn.dialect.name == "postgresql":
-                conn.execute(_TAKE_PLACE, {"lock": WRITERS, "idle": f"{LONGEST_THOUGHT_S}s"})
-            yield Tx(conn, now)
+        is_ours = False
+        try:
+            with (
+                _engine_errors(self.url),
+                self.engine.connect().execution_options(immediate=True) as conn,
+                conn.begin(),
+            ):
+                if conn.dialect.name == "postgresql":
+                    self._take_place(conn)
+                is_ours = True
+                yield Tx(conn, now)
+        except StoreBusy as error:
+            if is_ours and _was_cut_off(error):
+                self._doubt.lasts = True
+                if error.words == STUCK:
+                    raise StoreBusy(UNSURE, name=_name_of(self.url), detail=LATE) from error
+            raise
+
+    def _take_place(self, conn: Connection) -> None:
+        """Who was cut off may have read before the server made good what it still had of him, and
+        would do it again. When this place is free that is settled: he is told to look again."""
+        from pipeline.store.postgres import may_write
+
+        if not may_write(cast(Any, conn.connection.driver_connection)):
+            raise StoreBusy(STUCK, name=_name_of(self.url), detail=LATE)
+        conn.execute(_TAKE_PLACE, {"lock": WRITERS, "idle": f"{LONGEST_THOUGHT_S}s"})
+        if getattr(self._doubt, "lasts", False):
+            self._doubt.lasts = False
+            raise StoreBusy(AWAY, detail="what was cut off before is settled now; it is redone")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -214,16 +243,34 @@ class Store:
             yield conn
 
     def ping(self) -> None:
-        """Ask whether the database is there. Raises: StoreBusy, within seconds."""
-        if self.engine.dialect.name == "postgresql":
-            from pipeline.store.postgres import is_silent
+        """Ask whether the database is there. Raises: StoreBusy, within seconds.
 
-            host, port = self.engine.url.host, self.engine.url.port
-            if host and is_silent(host, port or 5432):
-                name = self.engine.url.database or ""
-                raise StoreBusy(AWAY, name=name, detail="the server does not answer")
-        with self.read() as conn:
-            conn.exec_driver_sql("SELECT 1")
+        While it answers and does not finish its work, as when its disk hangs, it is there and slow:
+        this comes back when it has finished something.
+        """
+        if self.engine.dialect.name != "postgresql":
+            with self.read() as conn:
+                conn.exec_driver_sql("SELECT 1")
+            return
+        while not self._finishes():
+            time.sleep(1.0)
+
+    def _finishes(self) -> bool:
+        from pipeline.store.postgres import PROOF, is_silent
+
+        host, port = self.engine.url.host, self.engine.url.port
+        if host and is_silent(host, port or 5432):
+            raise StoreBusy(AWAY, name=_name_of(self.url), detail="the server does not answer")
+        try:
+            with (
+                _engine_errors(self.url),
+                self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
+            ):
+                return bool(conn.exec_driver_sql(PROOF).scalar_one())
+        except StoreBusy as error:
+            if error.words == STUCK:
+                return False
+            raise
 
     def close(self) -> None:
         self.engine.dispose()
@@ -243,6 +290,12 @@ def continue_counters(conn: Connection) -> None:
                     sql("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"),
                     {"table": table.name, "column": key[0].name, "last": last},
                 )
+
+
+def _was_cut_off(error: StoreBusy) -> bool:
+    """Whether it was we who hung up."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and isinstance(cause.orig, TimeoutError)
 
 
 @contextmanager
@@ -301,6 +354,8 @@ def _translate(error: DBAPIError, name: str) -> TingfengError | None:
         return StoreRefused("账号或密码不对，请检查 database_url", name=name, detail=first)
     if _NO_DATABASE.search(text):
         return StoreRefused("没有这个数据库，请先建库或检查 database_url", name=name, detail=first)
+    if text == LATE:
+        return StoreBusy(STUCK, name=name, detail=LATE)
     if "No space left" in text or "full" in text:
         return StoreBusy(
             "磁盘已满：请清理磁盘空间，系统会自动重试", name=name, detail="the disk is full"

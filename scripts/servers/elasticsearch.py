@@ -50,7 +50,7 @@ class Elasticsearch(Engine):
 
     @property
     def address(self) -> str:
-        return ",".join(f"http://127.0.0.1:{self.port + n}" for n in range(self.nodes))
+        return ",".join(f"http://{self.host}:{self.port + n}" for n in range(self.nodes))
 
     def fetch(self) -> Path:
         target = DIST / f"elasticsearch-{ES_VERSION}"
@@ -87,7 +87,7 @@ class Elasticsearch(Engine):
         cluster: dict[str, object] = {"discovery.type": "single-node"}
         if self.nodes > 1:
             cluster = {
-                "discovery.seed_hosts": [f"127.0.0.1:{self.port + 100 + n}" for n in peers],
+                "discovery.seed_hosts": [f"{self.host}:{self.port + 100 + n}" for n in peers],
                 "cluster.initial_master_nodes": [f"n{n + 1}" for n in peers],
             }
         return {
@@ -95,7 +95,7 @@ class Elasticsearch(Engine):
             "node.name": f"n{node}",
             "path.data": str(folder / "data"),
             "path.logs": str(folder / "logs"),
-            "network.host": "127.0.0.1",
+            "network.host": self.host,
             "http.port": self.port + node - 1,
             "transport.port": self.port + 99 + node,
             "node.processors": 2,
@@ -147,7 +147,7 @@ class Elasticsearch(Engine):
 
     def _is_ready(self, node: int) -> bool:
         query = f"wait_for_status=yellow&timeout=2s&wait_for_nodes=>={self.nodes // 2 + 1}"
-        url = f"http://127.0.0.1:{self.port + node - 1}/_cluster/health?{query}"
+        url = f"http://{self.host}:{self.port + node - 1}/_cluster/health?{query}"
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return bool(json.load(answer)["status"] != "red")

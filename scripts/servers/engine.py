@@ -35,12 +35,14 @@ class Engine(ABC):
         *,
         port: int = 0,
         nodes: int = 1,
+        host: str = "127.0.0.1",
         heap: str = "",
         extra: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.base = base.resolve()
         self.port = port or self.default_port
         self.nodes = nodes
+        self.host = host  # the address it listens on
         self.heap = heap or self.default_heap
         self.extra = extra  # of the server's own settings, over ours
 

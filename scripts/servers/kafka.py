@@ -32,7 +32,7 @@ class Kafka(Engine):
 
     @property
     def address(self) -> str:
-        return ",".join(f"127.0.0.1:{self._port(n)}" for n in range(1, self.nodes + 1))
+        return ",".join(f"{self.host}:{self._port(n)}" for n in range(1, self.nodes + 1))
 
     def fetch(self) -> Path:
         target = DIST / f"kafka-{KAFKA_VERSION}"
@@ -64,7 +64,7 @@ class Kafka(Engine):
         how = ["--standalone"]
         if self.nodes > 1:
             ids = {n: self._tool("random-uuid").split()[-1] for n in nodes}
-            voters = [f"{n}@127.0.0.1:{self._port(n) + 1}:{ids[n]}" for n in nodes]
+            voters = [f"{n}@{self.host}:{self._port(n) + 1}:{ids[n]}" for n in nodes]
             how = ["--initial-controllers", ",".join(voters)]
         for node in nodes:
             folder = self.folder(node)
@@ -76,9 +76,9 @@ class Kafka(Engine):
 
     def _properties(self, node: int) -> dict[str, object]:
         port = self._port(node)
-        voters = [f"127.0.0.1:{self._port(n) + 1}" for n in range(1, self.nodes + 1)]
+        voters = [f"{self.host}:{self._port(n) + 1}" for n in range(1, self.nodes + 1)]
         copies = min(3, self.nodes)
-        listeners = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}"
+        listeners = f"PLAINTEXT://{self.host}:{port},CONTROLLER://{self.host}:{port + 1}"
         return {
             "process.roles": "broker,controller",
             "node.id": node,
@@ -134,4 +134,4 @@ class Kafka(Engine):
     def _is_ready(self, node: int) -> bool:
         # the port opens early; the line is written when the broker may serve
         started = b"Kafka Server started" in self.log(node).read_bytes()
-        return started and is_open(self._port(node))
+        return started and is_open(self.host, self._port(node))

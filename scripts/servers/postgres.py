@@ -28,7 +28,7 @@ class Postgres(Engine):
 
     @property
     def address(self) -> str:
-        return f"postgresql://app:{self.password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://app:{self.password}@{self.host}:{self.port}/postgres"
 
     def fetch(self) -> Path:
         found = _pg_bin()
@@ -56,10 +56,12 @@ class Postgres(Engine):
             shutil.chown(word, "postgres", "postgres")
         data = ["-D", str(folder / "data"), "-U", "app", f"--pwfile={word}", "-A", "scram-sha-256"]
         self._command("initdb", *data, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        with (folder / "data/pg_hba.conf").open("a") as rights:
+            rights.write("host all all samenet scram-sha-256\n")
 
     def _launch(self, node: int) -> int:
         folder = self.folder()
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        options = f"-p {self.port} -c listen_addresses={self.host} -c unix_socket_directories=''"
         tuning = " -c fsync=off -c shared_buffers=64MB -c max_connections=100"
         data, log = str(folder / "data"), str(self.log())
         start = ["pg_ctl", "-D", data, "-w", "-l", log, "-o", options + tuning, "start"]
@@ -76,7 +78,7 @@ class Postgres(Engine):
         return int((folder / "data/postmaster.pid").read_text().split()[0])
 
     def _is_ready(self, node: int) -> bool:
-        return is_open(self.port)
+        return is_open(self.host, self.port)
 
     def signal(self, number: signal.Signals, node: int | None = None) -> list[int]:
         """Its children answer the connections: they are frozen and thawed with it."""

@@ -39,10 +39,10 @@ def until(test: Callable[[], bool], limit: float) -> bool:
     return True
 
 
-def is_open(port: int) -> bool:
+def is_open(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.3)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def run(command: list[str], what: str, **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""PostgreSQL is frozen, slow, full, gone or the wrong one: a sentence, bounded waiting, no loss.
+"""PostgreSQL is frozen, slow, stuck, full, gone, the wrong one: a sentence, bounded waits, no loss.
 
 The product here has its bus and index in files, so that nothing but PostgreSQL goes wrong:
 detection and the desk's own work run as they do in their parts, and an officer works meanwhile.
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,9 +39,9 @@ from pipeline.errors import NotNow, StoreBusy, StoreRefused
 from pipeline.parts import detect_part
 from pipeline.store import postgres
 from pipeline.store import tables as t
-from pipeline.store.sql import AWAY, Store, postgres_url, verify_audit
+from pipeline.store.sql import AWAY, STUCK, UNSURE, Store, postgres_url, verify_audit
 from scripts.engines import Engine
-from tests.disks import full
+from tests.disks import full, hanging
 from tests.engines import OwnEngine, free_port, unique
 from tests.flow.annotated import night
 from tests.flow.test_killed import alert_row, prepare
@@ -65,6 +65,12 @@ def server(own_engine: OwnEngine) -> Engine:
 
 @pytest.fixture
 def address(server: Engine) -> Iterator[str]:
+    with database(server) as url:
+        yield url
+
+
+@contextmanager
+def database(server: Engine) -> Iterator[str]:
     """An empty database of the server."""
     name = unique("f").replace("-", "_")
     with psycopg.connect(server.address, autocommit=True) as conn:
@@ -320,6 +326,83 @@ def test_a_server_that_answers_after_two_seconds_is_slow_and_not_away(
         print("\n" + ", ".join(f"{name} {s:.0f} s" for name, s in sorted(took.items())))
     assert len(took) == 2
     assert seen and all(away.is_slow for away in seen), "slow is said, and nothing is refused"
+
+
+# ---- stuck -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stuck(own_engine: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A server whose disk can hang; nobody waits for it as long as he would at a bureau."""
+    monkeypatch.setattr(postgres, "LONG_S", 2.0)
+    monkeypatch.setattr(postgres, "PROOF_S", 2.0)
+    return own_engine("pg", disk="200m", hangs=True)
+
+
+def test_a_disk_that_hangs_is_said_ends_the_waiting_and_nothing_is_missing_or_doubled(
+    stuck: Engine,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = set(threading.enumerate())
+    with database(stuck) as address, closing(product(tmp_path, address)) as app:
+        desk, work = Desk(app), Night(app)
+        figures = []
+
+        def away() -> dict[str, Any]:
+            return desk.watch.away(desk.now(), "store")
+
+        def disturb() -> None:
+            time.sleep(1.0)
+            assert not away()
+            with hanging(stuck.base):
+                said = wait_for(away, "said", SAID_S)
+                refused = wait_for(lambda: bool(work.refusals & {STUCK, UNSURE}), "refused")
+                figures.append(f"said after {said:.1f} s, an act refused {refused:.1f} s later")
+                wait_for(lambda: STUCK in work.refusals, "the next act is not even begun")
+                with app.store.read() as conn:
+                    assert verify_audit(conn).ok, "what there is can be read"
+                time.sleep(postgres.LONG_S + 2 * postgres.PROOF_S)
+                assert away()["store"].is_slow, "it is there, so no page is closed"
+            since = datetime.now(UTC)
+            back = wait_for(lambda: beats_on(app, since), "parts work", BACK_S)
+            wait_for(lambda: not away(), "taken back", BACK_S)
+            figures.append(f"all at work {back:.1f} s after")
+
+        work.play(disturb)
+        found = told(app)
+        assert not app.bus.dead()
+    with capsys.disabled():
+        print(f"\n{'; '.join(figures)}; the longest refused act took {work.longest_s:.1f} s")
+    assert work.refusals <= {AWAY, STUCK, UNSURE}
+    assert work.longest_s < postgres.LONG_S + postgres.SILENT_S + postgres.PROOF_S + 3.0
+    assert found == undisturbed
+    wait_for(lambda: set(threading.enumerate()) <= before, "no thread is left", BACK_S)
+
+
+def test_an_act_that_was_cut_off_may_be_there_and_is_not_done_twice(stuck: Engine) -> None:
+    def act() -> None:
+        with store.begin(datetime.now(UTC)) as tx:
+            tx.audit(DUTY, "claim_alert", "alert", 1)
+
+    with database(stuck) as address, closing(Store(postgres_url(address))) as store:
+        store.create()
+        act()
+        with hanging(stuck.base), pytest.raises(StoreBusy, match="可能已经保存"):
+            act()
+        with pytest.raises(StoreBusy, match="what was cut off before is settled now"):
+            act()  # whoever tries again looks first
+        with store.read() as conn:
+            assert verify_audit(conn).lines == 2
+        act()
+
+
+def test_a_long_statement_is_waited_for(stuck: Engine) -> None:
+    with database(stuck) as address, closing(Store(postgres_url(address))) as store:
+        long_s = postgres.LONG_S + postgres.SILENT_S + postgres.PROOF_S + 1.0
+        with store.begin(datetime.now(UTC)) as tx:
+            tx.conn.exec_driver_sql(f"SELECT pg_sleep({long_s})")
 
 
 # ---- full ---------------------------------------------------------------------------------------
