@@ -82,7 +82,7 @@ def own_engine() -> Iterator[OwnEngine]:
         where: dict[str, Any] = {"port": free_port()}
         if far is not None:
             where = {"host": far.address}  # with its usual port: nobody else is there
-        engine = ENGINES[name](base, **where, **options)
+        engine = ENGINES[name](base, **{**where, **options})
         made.append(engine)
         if far is None:
             engine.start()

@@ -71,7 +71,8 @@ def postgres_engine(url: str, busy_s: float) -> Engine:
             "keepalives_count": 3,
             "options": f"-c lock_timeout={int(busy_s * 1000)} -c timezone=UTC"
             # nor must the server keep the locks of a host that is gone
-            " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3",
+            " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+            " -c tcp_user_timeout=10000",
         },
     )
 
