@@ -11,7 +11,8 @@ COPY nlp nlp
 COPY crawlers crawlers
 COPY pipeline pipeline
 COPY dashboard dashboard
-RUN /opt/tingfeng/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
+RUN /opt/tingfeng/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
+    --no-build-isolation .
 
 FROM python:3.11-slim
 # charts in reports and reviews are written in Chinese

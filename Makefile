@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOME_DIR ?= var
 PORT ?= 8501
+COMPILE := uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .PHONY: run test check venv format bench lock clean screenshot engines-up engines-down check-engines bench-engines
 
@@ -52,12 +54,9 @@ screenshot: $(VENV)/.dev ## plays the drill and takes the README's picture
 	$(BIN)/python docs/take_screenshot.py
 
 lock: ## refresh the lock files (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements.lock
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements-dev.lock
-	uv pip compile pyproject.toml --extra distributed --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements-distributed.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra dev -o requirements-dev.lock
+	$(COMPILE) --extra distributed -o requirements-distributed.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -69,7 +68,7 @@ $(VENV)/bin/python:
 # The lock is complete, so the resolver has nothing to do: --no-deps.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/tingfeng warm
 	@touch $@
 
