@@ -28,7 +28,7 @@ from pipeline.errors import NotNow, StoreBusy
 from pipeline.index.base import Query
 from pipeline.index.elastic import ElasticIndex
 from pipeline.index.elastic_server import ASIDE_S
-from pipeline.store.sql import AWAY, Store, postgres_url
+from pipeline.store.sql import AWAY, BUSY_S, Store, postgres_url
 from scripts.servers.engine import Engine
 from tests.contract.kafka_rig import RAW, Busy, Pump, Sink, opened
 from tests.distributed import Servers
@@ -132,6 +132,10 @@ class Product:
     def has_begun(self) -> bool:
         return bool(self.pump.acknowledged and self.sink.seen and self.indexing.kept)
 
+    def is_refused(self) -> bool:
+        kinds = (self.pump, self.indexing.puts, self.indexing.looks)
+        return bool(self.night.refusals) and all(kind.failures for kind in kinds)
+
     def bounded(self) -> list[str]:
         """The longest calls; what was said of those that failed is one line each."""
         calls = {
@@ -140,10 +144,10 @@ class Product:
             "search": (self.indexing.looks.longest_s, ANSWER_S, self.indexing.looks.failures),
         }
         for name, (longest_s, limit_s, lines) in calls.items():
-            assert longest_s < limit_s + 2.0, name
+            assert longest_s < limit_s + 4.0, name
             assert lines and all("does not answer" in x and "\n" not in x for x in lines), name
         assert self.night.refusals == {AWAY}
-        assert self.night.longest_s < 2 * BOUND_S, "reading and acting, each bounded"
+        assert self.night.longest_s < BOUND_S + BUSY_S, "for the server, then for others' locks"
         return [f"the longest {name} {longest_s:.1f} s" for name, (longest_s, *_) in calls.items()]
 
     def at_work(self, since: datetime, since_s: float) -> dict[str, Callable[[], bool]]:
@@ -181,13 +185,14 @@ def test_a_host_that_vanishes_is_said_and_nothing_is_missing_or_doubled(
         def disturb() -> None:
             wait_for(work.has_begun, "all is at work")
             wait_for(lambda: not work.away(), "nothing is said")
-            gone_s = time.monotonic()
-            # whoever is gone in the middle of an act must not keep the others out for long
+            # whoever is cut off in the middle of an act does not keep the others out for long
             with suppress(StoreBusy), app.store.begin(datetime.now(UTC)), host.vanished():
+                gone_s = time.monotonic()
                 said_s = wait_for(lambda: len(work.away()) == 3, "all three are said", SAID_S)
                 figures.append(f"said after {said_s:.1f} s")
-                host.call(lambda: act(address))
+                host.call(lambda: wait_for(lambda: act(address), "an officer there acts", 45.0))
                 figures.append(f"an officer there acts after {time.monotonic() - gone_s:.1f} s")
+                wait_for(work.is_refused, "every kind of call ends")
             since, since_s = datetime.now(UTC), time.monotonic()
             waiting = work.at_work(since, since_s)
             while waiting:
@@ -215,6 +220,13 @@ def test_a_host_that_vanishes_is_said_and_nothing_is_missing_or_doubled(
     wait_for(lambda: set(threading.enumerate()) <= before, "no thread is left", 10.0)
 
 
-def act(address: str) -> None:
-    with closing(Store(postgres_url(address))) as store, store.begin(datetime.now(UTC)) as tx:
+def act(address: str) -> bool:
+    """Whether it went well: what our other threads know of the server, this one believes too."""
+    with (
+        suppress(StoreBusy),
+        closing(Store(postgres_url(address))) as store,
+        store.begin(datetime.now(UTC)) as tx,
+    ):
         tx.audit(OTHER, "log_in", "user", OTHER.user_id)
+        return True
+    return False
