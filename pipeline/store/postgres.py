@@ -10,7 +10,8 @@ connection is given up and the pool makes new ones.
 Nor does a server whose disk hangs ever finish, while its door still answers. So who has waited for
 ``LONG_S`` asks for a proof by a new connection: a mark in the server's log, safely written. That is
 done at once beside any long statement of ours, which is waited for then; when it is not done within
-``PROOF_S`` the connection is given up, and from then on nobody begins to write before it is.
+``PROOF_S`` the server is taken for stuck: connections that wait for it are given up, and nobody
+begins to write before it gives a proof.
 """
 
 from __future__ import annotations
@@ -120,9 +121,10 @@ class Watched(psycopg.Connection[Any]):
                     if is_silent(*_door(self)):
                         _give_up(self, _NOBODY)
                     if monotonic() - asked > LONG_S:
-                        if not finishes(self, PROOF_S):
-                            _give_up(self, LATE)
+                        finishes(self, PROOF_S)
                         asked = monotonic()
+                    if not may_write(self):
+                        _give_up(self, LATE)
                     rung = monotonic()
                 wanted = gen.send(ready)
         except StopIteration as end:

@@ -248,29 +248,22 @@ class Store:
         While it answers and does not finish its work, as when its disk hangs, it is there and slow:
         this comes back when it has finished something.
         """
-        if self.engine.dialect.name != "postgresql":
-            with self.read() as conn:
-                conn.exec_driver_sql("SELECT 1")
-            return
         while not self._finishes():
             time.sleep(1.0)
 
     def _finishes(self) -> bool:
-        from pipeline.store.postgres import PROOF, is_silent
+        if self.engine.dialect.name != "postgresql":
+            with self.read() as conn:
+                conn.exec_driver_sql("SELECT 1")
+            return True
+        from pipeline.store.postgres import PROOF_S, finishes, is_silent
 
         host, port = self.engine.url.host, self.engine.url.port
         if host and is_silent(host, port or 5432):
             raise StoreBusy(AWAY, name=_name_of(self.url), detail="the server does not answer")
-        try:
-            with (
-                _engine_errors(self.url),
-                self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
-            ):
-                return bool(conn.exec_driver_sql(PROOF).scalar_one())
-        except StoreBusy as error:
-            if error.words == STUCK:
-                return False
-            raise
+        with self.read() as conn:
+            conn.exec_driver_sql("SELECT 1")
+            return finishes(cast(Any, conn.connection.driver_connection), PROOF_S)
 
     def close(self) -> None:
         self.engine.dispose()
