@@ -114,6 +114,16 @@ class Gazetteer:
         self._scanner = WordScanner(
             [*self._by_name, *self._shields], yielding=doubtful | self._homonyms
         )
+        usual = _ANYWHERE | _BESIDE
+        self._plain = frozenset(
+            name
+            for name, (first, *more) in self._by_name.items()
+            if not more
+            and not (first.weak or name in first.old)
+            and first.level not in usual
+            and name not in self._homonyms | self._common_sites
+        )
+        """Names of one place that nothing else in a text could move elsewhere."""
         self._hints: OrderedDict[str, tuple[Place, ...]] = OrderedDict()
 
     @classmethod
@@ -241,6 +251,8 @@ class Gazetteer:
     ) -> Place | None:
         entries = f.entries
         first = entries[0]
+        if f.name in self._plain:
+            return Place(first.adcode, first.name, f.start, f.end, first.level)
         others = [other for other in sure if other.start != f.start]
         if first.level == "road" and not first.adcode:
             return self._street(f, others, hint)
