@@ -44,6 +44,9 @@ log = structlog.get_logger("parts")
 Part = Callable[[App, threading.Event], None]
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+HELPING = 2_000
+"""Posts that index and detection take at once when so many wait: each statement and request then
+serves more of them. Detection keeps other writers out for about 65 ms of such a helping."""
 
 
 def stop_event() -> threading.Event:
@@ -159,7 +162,7 @@ def index_part(app: App, stop: threading.Event) -> None:
     """posts.annotated -> search index."""
     from pipeline.stages.index import IndexPosts
 
-    work(app, stop, "index", POSTS_ANNOTATED.name, IndexPosts(app.index, app.clock), 500)
+    work(app, stop, "index", POSTS_ANNOTATED.name, IndexPosts(app.index, app.clock), HELPING)
 
 
 def detect_part(app: App, stop: threading.Event) -> None:
@@ -171,7 +174,7 @@ def detect_part(app: App, stop: threading.Event) -> None:
     def handle(messages: Sequence[Message]) -> None:
         detector.handle([decode_annotated(m.value) for m in messages])
 
-    work(app, stop, "detect", POSTS_ANNOTATED.name, handle, 1000)
+    work(app, stop, "detect", POSTS_ANNOTATED.name, handle, HELPING)
 
 
 def work(

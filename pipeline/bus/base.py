@@ -19,16 +19,14 @@ from typing import Any, Protocol
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """What is handed to ``publish``: a key and the encoded envelope."""
 
     key: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """What ``poll`` returns. ``value``: the raw bytes; ``at``: when the bus took it (UTC)."""
 
     topic: str
@@ -144,16 +142,9 @@ class Bus(Protocol):
 def uuid7(now: datetime | None = None) -> str:
     """A UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits."""
     millis = int((now.timestamp() if now else time.time()) * 1000) & ((1 << 48) - 1)
-    rand = int.from_bytes(os.urandom(10), "big")
-    value = (
-        (millis << 80)
-        | (0x7 << 76)
-        | ((rand >> 64) & 0xFFF) << 64
-        | (0b10 << 62)
-        | (rand & ((1 << 62) - 1))
-    )
-    h = f"{value:032x}"
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+    rand = os.urandom(10)
+    h = (bytes((0x70 | rand[0] & 0x0F, rand[1], 0x80 | rand[2] & 0x3F)) + rand[3:]).hex()
+    return f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-{h[:4]}-{h[4:8]}-{h[8:]}"
 
 
 _encoder = msgspec.json.Encoder()

@@ -27,6 +27,10 @@ from pipeline.bus.kafka_cluster import Cluster, behind
 from pipeline.bus.kafka_reader import to_message
 from pipeline.errors import EngineDown, LostLease
 
+_BYTES = 4 << 20
+"""What is fetched ahead, all partitions together: about what a worker takes at once. Larger
+helpings let partitions drift apart."""
+_LEAST_BYTES = 1 << 20  # of a partition: the largest message there may be
 _JOIN_S = 0.5  # and while it joins: shorter polls can cut the second round of joining for ever
 _ROUND_S = 0.1  # the least time a poll takes when nothing comes: a broker's answer
 _ALIVE_S = 2.0  # how often a member to whom nothing comes asks whether the brokers are there
@@ -54,8 +58,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._cluster = cluster
         self._group = group
         self._topics = tuple(topics)
-        for topic in topics:
-            cluster.partitions(topic)
+        partitions = sum(len(cluster.partitions(topic)) for topic in topics)
         self._polled: set[TopicPartition] = set()  # since they became ours
         self._done: dict[TopicPartition, int] = {}
         self._rewind = False
@@ -69,8 +72,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=int(lease_s * 1000),
             heartbeat_interval_ms=int(min(500, lease_s * 250)),
             max_poll_interval_ms=int(slow_s * 1000),
-            # about what a worker takes at once: larger helpings let partitions drift apart
-            max_partition_fetch_bytes=1_048_576,
+            max_partition_fetch_bytes=max(_LEAST_BYTES, _BYTES // partitions),
             metadata_max_age_ms=30_000,
             allow_auto_create_topics=False,
             metrics_enabled=False,
@@ -95,6 +97,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
                         [to_message(record, self._cluster.topic(part.topic)) for record in page]
                         for part, page in helping.items()
                     ]
+                    if len(pages) == 1:
+                        return pages[0]
                     return list(heapq.merge(*pages, key=lambda message: message.at))
         if time.monotonic() - self._contact > _ALIVE_S:
             self._cluster.check(self._topics)  # silence may also mean that nobody is there

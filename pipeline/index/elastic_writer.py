@@ -22,7 +22,7 @@ from pipeline.index.elastic_server import STARTING_S, Server
 Line = tuple[str, dict[str, Any], dict[str, Any] | None]
 """Of a bulk request: post id, action, document."""
 
-BATCH = 500
+BATCH = 2_000
 BULK_BYTES = 5_000_000
 NEAR_DAYS = 7  # a post whose time was corrected is looked for so many days around
 REMEMBERED = 20_000  # places of posts just written, which a search cannot see yet
