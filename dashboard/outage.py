@@ -18,7 +18,7 @@ import structlog
 from dashboard import words
 from dashboard.context import current
 from pipeline.errors import EngineDown, NotNow, StoreBusy, TingfengError
-from pipeline.store.sql import AWAY
+from pipeline.store.trouble import AWAY
 
 if TYPE_CHECKING:
     from dashboard.acting import Visit

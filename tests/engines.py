@@ -23,7 +23,7 @@ import pytest
 
 from scripts.engines import ENGINES
 from scripts.servers.engine import Engine
-from tests.disks import mount, mount_image, unmount
+from tests.disks import go_on, mount, mount_image, unmount
 from tests.far_host import FarHost
 
 OwnEngine = Callable[..., Engine]
@@ -77,7 +77,6 @@ def own_engine() -> Iterator[OwnEngine]:
         base.chmod(0o755)
         if disk:
             (mount_image if hangs else mount)(base, disk)
-            base.chmod(0o755)
             disks.append(base)
         where: dict[str, Any] = {"port": free_port()}
         if far is not None:
@@ -92,6 +91,8 @@ def own_engine() -> Iterator[OwnEngine]:
         return engine
 
     yield make
+    for disk in disks:  # nobody can end who waits for it
+        go_on(disk)
     for engine in made:
         engine.thaw()
         if engine.name == "pg":

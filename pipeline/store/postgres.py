@@ -28,7 +28,7 @@ from sqlalchemy import Engine, create_engine, event
 
 from pipeline.errors import StoreRefused
 from pipeline.store.door import to_json
-from pipeline.store.sql import LATE
+from pipeline.store.trouble import LATE
 
 OLDEST = 13  # major version
 SILENT_S = 3.0

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -22,32 +21,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy import text as sql
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-    StatementError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import Topic
 from pipeline.domain.rights import Actor
-from pipeline.errors import StoreBusy, StoreRefused, TingfengError, UnstorableText
+from pipeline.errors import StoreBusy
 from pipeline.store import tables as t
-from pipeline.store.door import guard, refused, to_json
+from pipeline.store.door import guard, to_json
+from pipeline.store.trouble import (
+    AWAY,
+    LATE,
+    STUCK,
+    UNSURE,
+    engine_errors,
+    name_of,
+    was_cut_off,
+)
 
 GENESIS = "0" * 64
 BUSY_S = 30.0
-AWAY = "数据库暂时不可用，请稍后重试"
-STUCK = "数据库迟迟没有完成操作，服务器磁盘可能无响应，请稍后重试"
-UNSURE = (
-    "数据库迟迟没有完成操作，服务器磁盘可能无响应；刚才的操作可能已经保存，恢复后请先查看再办理"
-)
-LATE = "the server does not finish its work; look at its disk"
 WRITERS = 0x7466  # "tf": the advisory lock that makes PostgreSQL's writers queue
 LONGEST_THOUGHT_S = 60  # a writer silent for longer between two statements is frozen: others go on
 _TAKE_PLACE = sql(
@@ -192,7 +186,7 @@ class Store:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["engine"] = self.engine
-        with _engine_errors(self.url):
+        with engine_errors(self.url):
             command.upgrade(config, "head")
 
     @contextmanager
@@ -205,7 +199,7 @@ class Store:
         is_ours = False
         try:
             with (
-                _engine_errors(self.url),
+                engine_errors(self.url),
                 self.engine.connect().execution_options(immediate=True) as conn,
                 conn.begin(),
             ):
@@ -214,10 +208,10 @@ class Store:
                 is_ours = True
                 yield Tx(conn, now)
         except StoreBusy as error:
-            if is_ours and _was_cut_off(error):
+            if is_ours and was_cut_off(error):
                 self._doubt.lasts = True
                 if error.words == STUCK:
-                    raise StoreBusy(UNSURE, name=_name_of(self.url), detail=LATE) from error
+                    raise StoreBusy(UNSURE, name=name_of(self.url), detail=LATE) from error
             raise
 
     def _take_place(self, conn: Connection) -> None:
@@ -226,7 +220,7 @@ class Store:
         from pipeline.store.postgres import may_write
 
         if not may_write(cast(Any, conn.connection.driver_connection)):
-            raise StoreBusy(STUCK, name=_name_of(self.url), detail=LATE)
+            raise StoreBusy(STUCK, name=name_of(self.url), detail=LATE)
         conn.execute(_TAKE_PLACE, {"lock": WRITERS, "idle": f"{LONGEST_THOUGHT_S}s"})
         if getattr(self._doubt, "lasts", False):
             self._doubt.lasts = False
@@ -236,7 +230,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """A short reading transaction: one consistent picture. Raises: StoreBusy."""
         with (
-            _engine_errors(self.url),
+            engine_errors(self.url),
             self.engine.connect().execution_options(**self._reading) as conn,
             conn.begin(),
         ):
@@ -260,7 +254,7 @@ class Store:
 
         host, port = self.engine.url.host, self.engine.url.port
         if host and is_silent(host, port or 5432):
-            raise StoreBusy(AWAY, name=_name_of(self.url), detail="the server does not answer")
+            raise StoreBusy(AWAY, name=name_of(self.url), detail="the server does not answer")
         with self.read() as conn:
             conn.exec_driver_sql("SELECT 1")
             return finishes(cast(Any, conn.connection.driver_connection), PROOF_S)
@@ -283,91 +277,6 @@ def continue_counters(conn: Connection) -> None:
                     sql("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"),
                     {"table": table.name, "column": key[0].name, "last": last},
                 )
-
-
-def _was_cut_off(error: StoreBusy) -> bool:
-    """Whether it was we who hung up."""
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and isinstance(cause.orig, TimeoutError)
-
-
-@contextmanager
-def _engine_errors(url: str) -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeout as error:
-        raise StoreBusy(
-            AWAY, name=_name_of(url), detail="too many wait for a connection"
-        ) from error
-    except StatementError as error:
-        if isinstance(error.orig, TingfengError):
-            raise error.orig from None
-        if not isinstance(error, DBAPIError):
-            raise
-        said = _translate(error, _name_of(url))
-        if said is None:
-            raise  # our own mistake, not the engine's
-        raise said from error
-
-
-def _name_of(url: str) -> str:
-    """The database's name alone: an address may hold a password."""
-    return Path(make_url(url).database or "").name
-
-
-# what PostgreSQL says when it does not let us in, in English and in Chinese
-_NOT_OURS = ("password authentication", "no pg_hba.conf entry", "no password", "认证失败")
-_ODD_TEXT = ("22021", "22P05")
-_NO_DATABASE = re.compile('(database|数据库) ".*" (does not exist|不存在)')
-
-
-def _translate(error: DBAPIError, name: str) -> TingfengError | None:
-    """What the engine said, and what to do about it. ``name``: of the database.
-
-    None for what is no trouble of the engine's.
-    """
-    text = str(error.orig)
-    first = _first_line(text)
-    state = getattr(error.orig, "sqlstate", None)
-    if state == "22001":
-        return UnstorableText(
-            "有一项内容太长，请缩短后重试", "a text is too long; nothing was kept, shorten it"
-        )
-    if state in _ODD_TEXT:  # what a driver was given past the door
-        return refused()
-    if state == "42501":
-        return StoreRefused(
-            "数据库账号没有建表或写入的权限，请数据库管理员授权",
-            name=name,
-            detail=f"{first}; let the account own the database",
-        )
-    if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
-        return None
-    if any(words in text for words in _NOT_OURS):
-        return StoreRefused("账号或密码不对，请检查 database_url", name=name, detail=first)
-    if _NO_DATABASE.search(text):
-        return StoreRefused("没有这个数据库，请先建库或检查 database_url", name=name, detail=first)
-    if text == LATE:
-        return StoreBusy(STUCK, name=name, detail=LATE)
-    if "No space left" in text or "full" in text:
-        return StoreBusy(
-            "磁盘已满：请清理磁盘空间，系统会自动重试", name=name, detail="the disk is full"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return StoreBusy(
-            "无法写入：请检查数据目录的写权限", name=name, detail=f"cannot be written: {text}"
-        )
-    if "malformed" in text or "not a database" in text:
-        return StoreBusy(
-            "数据库已损坏：请停止系统、恢复备份",
-            name=name,
-            detail=f"damaged: {text}; stop and restore the backup, then run: tingfeng doctor",
-        )
-    return StoreBusy(AWAY, name=name, detail=first)
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
 
 
 def _plain(value: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -28,7 +28,8 @@ from pipeline.errors import NotNow, StoreBusy
 from pipeline.index.base import Query
 from pipeline.index.elastic import ElasticIndex
 from pipeline.index.elastic_server import ASIDE_S
-from pipeline.store.sql import AWAY, BUSY_S, Store, postgres_url
+from pipeline.store.sql import BUSY_S, Store, postgres_url
+from pipeline.store.trouble import AWAY
 from scripts.servers.engine import Engine
 from tests.contract.kafka_rig import RAW, Busy, Pump, Sink, opened
 from tests.distributed import Servers
