@@ -48,6 +48,7 @@ _TAKE_PLACE = sql(
     "SELECT set_config('idle_in_transaction_session_timeout', :idle, true),"
     " pg_advisory_xact_lock(:lock)"
 )
+_IS_FREE = sql("SELECT pg_try_advisory_xact_lock_shared(:lock)")
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -173,7 +174,7 @@ class Store:
         self.url = url
         self.engine = make_engine(url, busy_s)
         postgres = self.engine.dialect.name == "postgresql"
-        self._doubt = threading.local()  # what became of this thread's last unit of work
+        self._doubt = threading.local()  # whether this thread was cut off, and nothing is settled
         self._reading = (
             {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgres else {}
         )
@@ -215,8 +216,8 @@ class Store:
             raise
 
     def _take_place(self, conn: Connection) -> None:
-        """Who was cut off may have read before the server made good what it still had of him, and
-        would do it again. When this place is free that is settled: he is told to look again."""
+        """Raises: StoreBusy, so that he looks again, for who was cut off and may have looked before
+        the server made good what it still had of him."""
         from pipeline.store.postgres import may_write
 
         if not may_write(cast(Any, conn.connection.driver_connection)):
@@ -229,12 +230,22 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A short reading transaction: one consistent picture. Raises: StoreBusy."""
+        if getattr(self._doubt, "lasts", False):
+            self._settle()
         with (
             engine_errors(self.url),
             self.engine.connect().execution_options(**self._reading) as conn,
             conn.begin(),
         ):
             yield conn
+
+    def _settle(self) -> None:
+        """When nobody writes, nothing of what was cut off is still to come: it will be seen."""
+        with (
+            engine_errors(self.url),
+            self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn,
+        ):
+            self._doubt.lasts = not conn.execute(_IS_FREE, {"lock": WRITERS}).scalar_one()
 
     def ping(self) -> None:
         """Ask whether the database is there. Raises: StoreBusy, within seconds.

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(300)]
 
 BOUND_S = postgres.SILENT_S + postgres.ANSWER_S + 1.0  # nobody waits longer for a silent server
 SAID_S = 10.0  # so soon the board says that it is away
-BACK_S = 15.0  # and so soon all works again
+BACK_S = 30.0  # and so soon all works again
 
 
 @pytest.fixture(scope="module")
