@@ -61,6 +61,7 @@ def own_engine() -> Iterator[OwnEngine]:
     ``far``: the host that it runs on, instead of this one.
     """
     made: list[Engine] = []
+    folders: list[Path] = []
     disks: list[Path] = []
 
     def make(
@@ -75,6 +76,7 @@ def own_engine() -> Iterator[OwnEngine]:
         # not below pytest's own folder: Elasticsearch and PostgreSQL run as other accounts
         base = Path(tempfile.mkdtemp(prefix="engines-"))
         base.chmod(0o755)
+        folders.append(base)
         if disk:
             (mount_image if hangs else mount)(base, disk)
             disks.append(base)
@@ -101,8 +103,8 @@ def own_engine() -> Iterator[OwnEngine]:
             engine.kill()
     for disk in disks:
         unmount(disk)
-    for engine in made:
-        shutil.rmtree(engine.base, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port(span: int = 130) -> int:
