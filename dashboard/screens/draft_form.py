@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.desk.drafts import CHANNELS, DISCLOSURES
 from pipeline.desk.evidence import EVIDENCE_KINDS
 from pipeline.desk.queries_cases import EDITING_FOR, CaseView
 from pipeline.domain.release import PORTAL, Verdict
+from pipeline.errors import NotNow
 
 PARTS = (
     ("facts", "事实真相", "时间、地点、数值、站点；只写已核实的"),
@@ -94,7 +96,7 @@ def _presence(visit: Visit, row: dict[str, Any]) -> None:
     key = f"_touched_{row['id']}"
     if monotonic() - st.session_state.get(key, -1e9) > 45:
         st.session_state[key] = monotonic()
-        with visit.desk.store.begin(now) as tx:
+        with suppress(NotNow), visit.desk.store.begin(now) as tx:
             clarifications.touch_editing(tx, visit.actor, row["id"])
 
 

@@ -174,6 +174,21 @@ def test_a_page_comes_back_by_itself_when_the_database_does(
     assert not app.error and "未认领" in text(app) and app.button
 
 
+def test_a_draft_is_read_while_nothing_can_be_written(open_as: Open, parts: Parts) -> None:
+    app = open_as("陆保密", "cases", id="1", draft="1")
+    app.text_area(key="comment_secrecy_1").set_value("请补充数据来源").run()
+    app.button(key="back_secrecy_1").click().run()
+    kept, parts.store = parts.store, Store(parts.store.url, busy_s=0.1)
+    try:
+        with kept.begin(NOW):
+            app = open_as("李值班", "cases", id="1", draft="1")
+            assert not app.error and "请补充数据来源" in text(app)
+            assert app.button(key="submit_1") and "起无应答" not in text(app)
+    finally:
+        parts.store.close()
+        parts.store = kept
+
+
 def test_an_act_that_meets_the_outage_says_so_and_is_not_half_done(
     open_as: Open, parts: Parts
 ) -> None:
