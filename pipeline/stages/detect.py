@@ -82,7 +82,7 @@ class Detector:
     # ---- the handler ------------------------------------------------------------------
 
     def handle(self, items: Sequence[AnnotatedPost]) -> None:
-        """Take posts in order and write what they change. Raises: StoreBusy (try again)."""
+        """Take posts in order and write what they change. Raises: NotNow (try again)."""
         if not items:
             return
         if not self._fresh:
@@ -106,9 +106,10 @@ class Detector:
         """Memory anew from desk.db: equal to that of a process that never stopped."""
         self._reset()
         with self._store.read() as conn:
-            row = conn.execute(select(t.meta.c.value).where(t.meta.c.key == STATE_KEY)).first()
-            if row is not None:
-                state = json.loads(row.value)
+            held = conn.execute(select(t.meta.c.value).where(t.meta.c.key == STATE_KEY)).scalar()
+            self._writer = Writer(held)
+            if held is not None:
+                state = json.loads(held)
                 self.seq = state["seq"]
                 self.hours = [(int(h), int(s)) for h, s in state["hours"]]
                 self.talk.cut = state["talk_cut"]

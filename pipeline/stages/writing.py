@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from pipeline.bus.base import encode, uuid7
 from pipeline.bus.topics import EVENTS
 from pipeline.domain.event import Level
+from pipeline.errors import NotNow
 from pipeline.stages.cluster import Clusters
 from pipeline.stages.matter import Reading, hazard_group
 from pipeline.stages.memory import EventState, PostRef, moment
@@ -58,8 +59,10 @@ _EVENT_COLUMNS = [
 class Writer:
     """Collects the rows of one batch. ``events``: what changed, in order of first change."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: str | None = None) -> None:
+        """``held``: the state that the database has, as far as we know."""
         self.events: dict[str, EventState] = {}
+        self._held = self._state = held
         self._new_posts: dict[str, tuple[PostRef, dict[str, Any]]] = {}
         self._counts: dict[str, PostRef] = {}
 
@@ -105,8 +108,17 @@ class Writer:
         state: str,
         cut_moved: bool,
     ) -> None:
-        """All rows of the batch."""
+        """All rows of the batch.
+
+        Raises: NotNow when the database is not as we know it.
+        """
         conn = tx.conn
+        m = t.meta
+        if conn.execute(select(m.c.value).where(m.c.key == STATE_KEY)).scalar() != self._held:
+            raise NotNow(
+                "detect: a second detect part, or a batch of before that came through late, has"
+                " written meanwhile; its memory is built anew"
+            )
         if self.events:
             events = self.events.values()
             processes = Processes(conn)
@@ -134,11 +146,11 @@ class Writer:
         unknown, usual_again = usual.changed()
         insert_many(conn, t.baselines, unknown)
         update_many(conn, t.baselines, ["adcode", "kind", "hour"], usual_again)
-        m = t.meta
-        if conn.execute(select(m.c.key).where(m.c.key == STATE_KEY)).first() is None:
+        if self._held is None:
             conn.execute(insert(m), {"key": STATE_KEY, "value": state})
         else:
             conn.execute(update(m).where(m.c.key == STATE_KEY).values(value=state))
+        self._state = state
 
     def _tell(self, tx: Tx) -> None:
         """One message per changed event. Many at once: ``Tx.emit`` would be a statement each."""
@@ -181,6 +193,7 @@ class Writer:
 
     def written(self, clusters: Clusters, usual: UsualTalk, talk: TalkMemory) -> None:
         """The transaction is committed: nothing is waiting any more."""
+        self._held = self._state
         for event in self.events.values():
             event.stored = True
             event.traits_changed = False

@@ -15,6 +15,7 @@ from pipeline.domain.levels import load_levels
 from pipeline.domain.post import AnnotatedPost
 from pipeline.domain.routing import load_routes
 from pipeline.domain.rules import load_rules
+from pipeline.errors import NotNow
 from pipeline.stages.detect import Detector
 from pipeline.store import tables as t
 from pipeline.store.sql import Store
@@ -86,6 +87,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def feed(detector: Detector, items: Sequence[AnnotatedPost], size: int) -> None:
     for start in range(0, len(items), size):
         detector.handle(items[start : start + size])
+
+
+def test_what_another_wrote_meanwhile_is_read_again(store: Store, tmp_path: Path) -> None:
+    """Such as the batch of a part that was killed while its database hung."""
+    items = night(1, 300)
+    plain = make_store(tmp_path / "plain.db")
+    feed(make_detector(plain), items, 100)
+    feed(make_detector(store), items[:100], 100)
+    late = make_detector(store)
+    late.rebuild()
+    feed(make_detector(store), items[100:200], 100)
+    with pytest.raises(NotNow, match="memory is built anew"):
+        late.handle(items[100:200])
+    feed(late, items[100:], 100)
+    assert picture(store) == picture(plain)
+    plain.close()
 
 
 @pytest.mark.parametrize("seed", range(4))
