@@ -7,7 +7,6 @@ counts at once. On any refusal the page keeps what was typed and says what to do
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
@@ -16,7 +15,7 @@ import streamlit as st
 
 from dashboard.auth import SID, Session, find_session, still_here
 from dashboard.context import Desk, current
-from dashboard.outage import in_words
+from dashboard.outage import in_passing, in_words
 from pipeline.domain.rights import Actor
 from pipeline.errors import DeskError, NotNow
 from pipeline.store.sql import Tx
@@ -44,7 +43,7 @@ def here(session: Session) -> None:
     """A person did something: the idle time starts anew. Asked at most twice a minute."""
     if monotonic() - st.session_state.get("_touched", -1e9) > 30:
         st.session_state["_touched"] = monotonic()
-        with suppress(NotNow):  # a busy store must not keep the page from opening
+        with in_passing():
             still_here(current(), session.sid)
 
 

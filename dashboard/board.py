@@ -41,18 +41,17 @@ def main() -> None:
     page()
 
 
-@outage.kept_open
 def page() -> None:
     """Frame and page of whoever it is."""
     try:
         session = who()
+        if session is None or session.must_change:
+            ended()
+            return
+        here(session)
     except StoreBusy:
         top_line()  # it says so, and brings the page back
         return
-    if session is None or session.must_change:
-        ended()
-        return
-    here(session)
     desk = current()
     visit = Visit(desk, session.actor)
     pages = {

@@ -8,7 +8,8 @@ place, and the top line, which looks every few seconds, brings the page back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
 
@@ -18,7 +19,7 @@ import structlog
 from dashboard import words
 from dashboard.context import current
 from pipeline.errors import EngineDown, NotNow, StoreBusy, TingfengError
-from pipeline.store.trouble import AWAY
+from pipeline.store.trouble import AWAY, was_cut_off
 
 if TYPE_CHECKING:
     from dashboard.acting import Visit
@@ -64,11 +65,14 @@ def needs(
 
 
 def kept_open(body: Callable[P, None]) -> Callable[P, None]:
-    """For a page or a fragment: a database that is away gives a sentence, not a crash."""
+    """For a piece of a page: a database that is away gives a sentence, not a crash, and is not
+    waited for by one piece after the other."""
 
     @wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            desk = current()
+            desk.watch.need_store(desk.now())
             body(*args, **kwargs)
         except EngineDown as error:
             log.warning("a page could not ask", error=str(error))
@@ -81,6 +85,21 @@ def kept_open(body: Callable[P, None]) -> Callable[P, None]:
             st.error(in_words(error))
 
     return run
+
+
+@contextmanager
+def in_passing() -> Iterator[None]:
+    """For what a page notes beside its own matter: a busy database does not keep it from opening.
+
+    Raises: StoreBusy when it was silent, or the page would wait for it a second time.
+    """
+    try:
+        yield
+    except StoreBusy as error:
+        if error.words == AWAY and was_cut_off(error):
+            raise
+    except NotNow as error:
+        log.warning("not noted", error=str(error))
 
 
 def store_line(error: StoreBusy) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -12,12 +11,12 @@ import streamlit as st
 from dashboard import widgets, words
 from dashboard.acting import Visit, do, make
 from dashboard.markup import Safe, div, join, show, span, tag
+from dashboard.outage import in_passing
 from pipeline.desk import clarifications
 from pipeline.desk.drafts import CHANNELS, DISCLOSURES
 from pipeline.desk.evidence import EVIDENCE_KINDS
 from pipeline.desk.queries_cases import EDITING_FOR, CaseView
 from pipeline.domain.release import PORTAL, Verdict
-from pipeline.errors import NotNow
 
 PARTS = (
     ("facts", "事实真相", "时间、地点、数值、站点；只写已核实的"),
@@ -96,7 +95,7 @@ def _presence(visit: Visit, row: dict[str, Any]) -> None:
     key = f"_touched_{row['id']}"
     if monotonic() - st.session_state.get(key, -1e9) > 45:
         st.session_state[key] = monotonic()
-        with suppress(NotNow), visit.desk.store.begin(now) as tx:
+        with in_passing(), visit.desk.store.begin(now) as tx:
             clarifications.touch_editing(tx, visit.actor, row["id"])
 
 

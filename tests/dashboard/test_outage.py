@@ -15,13 +15,14 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.responses import PlainTextResponse
 from streamlit.testing.v1 import AppTest
 
 from dashboard import context
 from dashboard.asgi import Gate
 from dashboard.auth import Auth
-from dashboard.outage import LINES
+from dashboard.outage import LINES, in_passing
 from dashboard.placeholder import Placeholder
 from dashboard.watch import SLOW_S, Watch
 from pipeline.bus.kafka import KafkaBus
@@ -32,7 +33,9 @@ from pipeline.index.late import late_index
 from pipeline.index.sqlite import SqliteIndex
 from pipeline.settings import Settings
 from pipeline.store import tables as t
+from pipeline.store.postgres import GivenUp
 from pipeline.store.sql import Store, postgres_url
+from pipeline.store.trouble import AWAY
 from tests.dashboard import seed
 from tests.dashboard.conftest import Open, Parts
 from tests.dashboard.test_pages import row, text
@@ -187,6 +190,14 @@ def test_a_draft_is_read_while_nothing_can_be_written(open_as: Open, parts: Part
     finally:
         parts.store.close()
         parts.store = kept
+
+
+def test_who_was_silent_is_not_waited_for_twice() -> None:
+    with in_passing():
+        raise StoreBusy(AWAY, detail="database is locked")
+    silent = OperationalError("SELECT 1", None, GivenUp("the server does not answer"))
+    with pytest.raises(StoreBusy, match=AWAY), in_passing():
+        raise StoreBusy(AWAY) from silent
 
 
 def test_an_act_that_meets_the_outage_says_so_and_is_not_half_done(
