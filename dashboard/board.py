@@ -49,7 +49,9 @@ def page() -> None:
             ended()
             return
         here(session)
-    except StoreBusy:
+    except StoreBusy as error:
+        desk = current()
+        desk.watch.failed("store", desk.now(), error)
         top_line()  # it says so, and brings the page back
         return
     desk = current()

@@ -95,10 +95,9 @@ def in_passing() -> Iterator[None]:
     """
     try:
         yield
-    except StoreBusy as error:
-        if error.words == AWAY and was_cut_off(error):
-            raise
     except NotNow as error:
+        if isinstance(error, StoreBusy) and error.words == AWAY and was_cut_off(error):
+            raise
         log.warning("not noted", error=str(error))
 
 

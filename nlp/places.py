@@ -114,13 +114,12 @@ class Gazetteer:
         self._scanner = WordScanner(
             [*self._by_name, *self._shields], yielding=doubtful | self._homonyms
         )
-        usual = _ANYWHERE | _BESIDE
         self._plain = frozenset(
             name
             for name, (first, *more) in self._by_name.items()
             if not more
             and not (first.weak or name in first.old)
-            and first.level not in usual
+            and first.level not in _ANYWHERE | _BESIDE
             and name not in self._homonyms | self._common_sites
         )
         """Names of one place that nothing else in a text could move elsewhere."""

@@ -80,9 +80,8 @@ def own_engine() -> Iterator[OwnEngine]:
         if disk:
             (mount_image if hangs else mount)(base, disk)
             disks.append(base)
-        where: dict[str, Any] = {"port": free_port()}
-        if far is not None:
-            where = {"host": far.address}  # with its usual port: nobody else is there
+        # on a far host with its usual port: nobody else is there
+        where = {"port": free_port()} if far is None else {"host": far.address}
         engine = ENGINES[name](base, **{**where, **options})
         made.append(engine)
         if far is None:

@@ -97,8 +97,6 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
                         [to_message(record, self._cluster.topic(part.topic)) for record in page]
                         for part, page in helping.items()
                     ]
-                    if len(pages) == 1:
-                        return pages[0]
                     return list(heapq.merge(*pages, key=lambda message: message.at))
         if time.monotonic() - self._contact > _ALIVE_S:
             self._cluster.check(self._topics)  # silence may also mean that nobody is there

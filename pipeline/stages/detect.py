@@ -67,14 +67,15 @@ class Detector:
         self._fresh = False
         self._reset()
 
-    def _reset(self) -> None:
+    def _reset(self, held: str | None = None) -> None:
+        """Nothing in memory. ``held``: the state that the database has."""
         self.clusters = Clusters(self._rules.cluster)
         self.usual = UsualTalk()
         self.talk = TalkMemory()
         self.seq = 0
         self.hours: list[tuple[int, int]] = []  # (hour since 1970, first order of arrival in it)
         self._closed: dict[str, PostRef] = {}
-        self._writer = Writer()
+        self._writer = Writer(held)
         self._fired: list[Fired] = []
         self._calls: list[HelpCall] = []
         self._cut_moved = False
@@ -104,10 +105,9 @@ class Detector:
 
     def rebuild(self) -> None:
         """Memory anew from desk.db: equal to that of a process that never stopped."""
-        self._reset()
         with self._store.read() as conn:
             held = conn.execute(select(t.meta.c.value).where(t.meta.c.key == STATE_KEY)).scalar()
-            self._writer = Writer(held)
+            self._reset(held)
             if held is not None:
                 state = json.loads(held)
                 self.seq = state["seq"]

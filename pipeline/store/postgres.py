@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from time import monotonic, sleep
 from typing import Any, NoReturn, TypeVar
@@ -99,57 +99,66 @@ class GivenUp(psycopg.OperationalError, TimeoutError):
     """We hung up: what the server makes of the last statement, or made of it, we do not know."""
 
 
-class Watched(psycopg.Connection[Any]):
-    """A connection whose waiting ends when the server is silent, or does not finish its work."""
+class _Looked(psycopg.Connection[Any]):
+    """A connection that looks at how its waiting goes: ``_waiting`` gives what to do each time
+    psycopg comes back, a tenth of a second after the last at most, with what is ready or nothing.
+    """
+
+    def _waiting(self) -> Callable[[Any], None]:
+        raise NotImplementedError
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
-        return super().wait(self._watched(gen), *args, **kwargs)
+        return super().wait(self._driven(gen, self._waiting()), *args, **kwargs)
 
-    def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """What psycopg's waiting drives: it comes back every tenth of a second, also for nothing.
-
-        Raises: GivenUp, with the connection closed.
-        """
-        rung = asked = monotonic()
+    @staticmethod
+    def _driven(gen: Generator[Any, Any, T], look: Callable[[Any], None]) -> Generator[Any, Any, T]:
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                if ready:
-                    rung = asked = monotonic()
-                elif monotonic() - rung > SILENT_S:
-                    if is_silent(*_door(self)):
-                        _give_up(self, _NOBODY)
-                    if monotonic() - asked > LONG_S:
-                        finishes(self, PROOF_S)
-                        asked = monotonic()
-                    if not may_write(self):
-                        _give_up(self, LATE)
-                    rung = monotonic()
+                look(ready)
                 wanted = gen.send(ready)
         except StopIteration as end:
             found: T = end.value
             return found
 
 
-class _Proof(psycopg.Connection[Any]):
+class Watched(_Looked):
+    """A connection whose waiting ends when the server is silent, or does not finish its work.
+
+    It is closed then, and who waited gets GivenUp.
+    """
+
+    def _waiting(self) -> Callable[[Any], None]:
+        rung = asked = monotonic()
+
+        def look(ready: Any) -> None:
+            nonlocal rung, asked
+            if ready:
+                rung = asked = monotonic()
+            elif monotonic() - rung > SILENT_S:
+                if is_silent(*_door(self)):
+                    _give_up(self, _NOBODY)
+                is_due = monotonic() - asked > LONG_S
+                if not (finishes(self, PROOF_S) if is_due else may_write(self)):
+                    _give_up(self, LATE)
+                rung = monotonic()
+                asked = rung if is_due else asked
+
+        return look
+
+
+class _Proof(_Looked):
     """A connection on which no answer may take longer than ``PROOF_S``."""
 
-    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
-        return super().wait(self._bounded(gen), *args, **kwargs)
-
-    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+    def _waiting(self) -> Callable[[Any], None]:
         until = monotonic() + PROOF_S
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if not ready and monotonic() > until:
-                    _give_up(self, LATE)
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+
+        def look(ready: Any) -> None:
+            if not ready and monotonic() > until:
+                _give_up(self, LATE)
+
+        return look
 
 
 def _give_up(conn: psycopg.Connection[Any], why: str) -> NoReturn:
